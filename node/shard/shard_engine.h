@@ -1,0 +1,55 @@
+/* What an engine gives to the replicated state machine, and what it may use there.
+ *
+ * An engine (tables, blobs, queues ...) turns a command into changes of a shard's state and a
+ * reply. apply is deterministic: it sees the state, the command and the moment that the leader
+ * wrote into the entry, nothing else. Keys are the engine's own: the shard puts its id in front. */
+
+#ifndef NODE_SHARD_SHARD_ENGINE_H
+#define NODE_SHARD_SHARD_ENGINE_H
+
+#include "proto/base/buffer.h"
+
+struct shard_state; /* one shard's state, as an engine sees it */
+
+enum shard_engine_id { /* in keys and on the wire: never renumber */
+                       SHARD_ENGINE_TABLE = 1,
+                       SHARD_ENGINE_BLOB = 2,
+                       SHARD_ENGINE_QUEUE = 3,
+                       SHARD_ENGINE_COUNT = 8
+};
+
+struct shard_moment {
+    uint64_t index;   /* of the entry in the shard's log */
+    uint64_t wall_ms; /* the leader's clock when it made the entry */
+    uint64_t random;  /* the leader's dice, another one for each command */
+};
+
+struct shard_engine {
+    enum shard_engine_id id;
+    /* Both write their reply in a form of their own; errors are replies too. A command that cannot
+     * be decoded changes nothing and gives an error reply. */
+    void (*apply)(struct shard_state *state, const struct shard_moment *moment,
+                  struct slice command, struct buffer *reply);
+    void (*read)(struct shard_state *state, struct slice query, struct buffer *reply);
+};
+
+/* ERR_NOT_FOUND. Appends to `value`. Sees what this and earlier commands put. */
+enum error shard_get(struct shard_state *state, struct slice key, struct buffer *value);
+/* Inside apply only. The bytes are copied. */
+void shard_put(struct shard_state *state, struct slice key, struct slice value);
+void shard_delete(struct shard_state *state, struct slice key);
+
+/* Walk keys in byte order. Sees what this and earlier commands put before it was opened; put
+ * nothing while one is open. */
+struct shard_cursor;
+struct shard_cursor *shard_cursor_open(struct shard_state *state);
+void shard_cursor_close(struct shard_cursor *cursor);
+void shard_cursor_seek(struct shard_cursor *cursor, struct slice key);      /* first key >= */
+void shard_cursor_seek_last(struct shard_cursor *cursor, struct slice key); /* last key <= */
+void shard_cursor_next(struct shard_cursor *cursor);
+void shard_cursor_previous(struct shard_cursor *cursor);
+bool shard_cursor_valid(const struct shard_cursor *cursor); /* false past the engine's own keys */
+struct slice shard_cursor_key(const struct shard_cursor *cursor);
+struct slice shard_cursor_value(const struct shard_cursor *cursor);
+
+#endif
