@@ -7,6 +7,8 @@
 #define NODE_SHARD_SHARD_ROUTER_H
 
 #include "node/shard/shard_engine.h"
+#include "node/shard/shard_host.h"
+#include "node/view/view.h"
 #include "proto/env/env.h"
 #include "proto/net/call.h"
 
@@ -25,18 +27,37 @@ typedef void (*shard_request_cb)(struct shard_request *request, enum error rc, s
 struct shard_request { /* embedded, zeroed at first; the router's until the callback */
     shard_request_cb cb;
     struct list link;
-    struct call call;
-    struct env_timer timer;
-    struct buffer body;
-    struct shard_router *router;
+    struct call call;            /* asking another node, or */
+    struct shard_waiter waiter;  /* waiting for a replica of this node, or */
+    struct env_timer timer;      /* waiting to ask again */
+    struct buffer body;          /* of the call (shard_message.h) */
+    struct shard_router *router; /* NULL = not in flight */
     uint64_t deadline_us;
-    uint64_t sequence;
-    uint64_t peer; /* asked now */
+    uint64_t sequence; /* writes only */
     uint32_t shard;
     uint32_t attempts;
     bool is_write;
     bool is_strong;
+    bool may_have_happened; /* an attempt ended without a definite answer */
+    char region[32];        /* eventual reads: whose replica */
 };
+
+/* Freed before or after shard_host; requests in flight get no callback. */
+struct shard_router *shard_router_new(struct env *env, struct calls *calls, struct view *view,
+                                      struct shard_host *shards);
+void shard_router_free(struct shard_router *router);
+
+struct shard_router_stats {
+    uint64_t requests;
+    uint64_t retries;
+    uint64_t timeouts;
+    uint64_t in_flight;
+};
+
+void shard_router_stats(const struct shard_router *router, struct shard_router_stats *stats);
+
+/* The node that leads the shard, as far as known here; 0 = unknown. */
+uint64_t shard_router_leader(const struct shard_router *router, uint32_t shard);
 
 uint32_t shard_router_shard_count(const struct shard_router *router); /* 0 = no catalogue yet */
 

@@ -1,0 +1,79 @@
+/* One replica's state: a store of its own, changed only by applying entries in order.
+ *
+ * Keys in the store: 'e' engine key (the engines' data), 's' sessions, 'r' large replies (both
+ * shard_reply.h), 'i' what is this replica's own and no part of the replicated state: applied
+ * index, state hash, durable index, and a ring of marks.
+ *
+ * The marks. LevelDB may keep two write-ahead files, and after a power loss the newer one can have
+ * survived while the end of the older one did not: a hole in the middle. Each applied entry puts
+ * the mark of its index into a ring, in the same batch; at start every mark above the durable index
+ * must be there, else the state is damaged (docs/decisions/0003). */
+
+#ifndef NODE_SHARD_SHARD_STATE_H
+#define NODE_SHARD_SHARD_STATE_H
+
+#include "node/shard/shard_engine.h"
+#include "node/shard/shard_reply.h"
+#include "proto/base/arena.h"
+#include "proto/base/map.h"
+#include "proto/env/env.h"
+
+/* More entries than this are never applied without a make_durable in between. */
+#define SHARD_STATE_MARKS 65536u
+
+struct shard_state {
+    struct env *env;
+    char path[64]; /* of the store */
+    struct kv *kv;
+    const struct shard_engine *const *engines; /* by id, NULL where none; borrowed */
+    struct shard_replies replies;
+    uint64_t applied; /* last entry wholly applied */
+    uint64_t hash; /* chained over every change ever made; equal on all replicas at equal applied */
+    enum error broken; /* OK, or why the store can no longer be trusted */
+    uint64_t durable;  /* entries up to here survive power loss */
+
+    /* the batch being gathered while an entry is applied */
+    struct arena arena;
+    struct kv_write *writes;
+    size_t write_count;
+    size_t write_capacity;
+    size_t command_writes;       /* of the command at hand */
+    struct map overlay;          /* key -> &writes[i] + 1, as index */
+    enum shard_engine_id engine; /* whose turn it is: prefix of the keys */
+    bool is_applying;
+    uint64_t entry_index;
+    uint32_t commands_done; /* of entry_index, contained in the store */
+};
+
+/* What apply tells about each command, in order. */
+typedef void (*shard_state_on_reply)(void *user, uint64_t session, uint64_t sequence, enum error rc,
+                                     struct slice reply);
+
+/* Open the store at `path`, or make it. A damaged one is removed and made anew, empty: the caller
+ * sees applied 0 and the log says so. ERR_IO. */
+enum error shard_state_open(struct shard_state *state, struct env *env, const char *path,
+                            const struct shard_engine *const *engines);
+/* The same for a state that was just installed: its marks are not looked at. */
+enum error shard_state_reopen(struct shard_state *state, struct env *env, const char *path,
+                              const struct shard_engine *const *engines);
+void shard_state_close(struct shard_state *state);
+
+/* Apply one entry (shard_message.h). A malformed one changes nothing but the applied index.
+ * ERR_IO, ERR_CORRUPT: the store failed, the process must stop. */
+enum error shard_state_apply(struct shard_state *state, uint64_t index, struct slice entry,
+                             void *user, shard_state_on_reply on_reply);
+
+/* Read through an engine. `reply` gets what the engine says. ERR_VERSION: no such engine. ERR_IO,
+ * ERR_CORRUPT as above. */
+enum error shard_state_read(struct shard_state *state, uint8_t engine, struct slice query,
+                            struct buffer *reply);
+
+/* Remember that entries up to `index` are durable. */
+void shard_state_set_durable(struct shard_state *state, uint64_t index);
+
+/* For shard_snapshot.c: the keys of this replica alone. */
+bool shard_state_is_own_key(struct slice key);
+/* Write the own records for a store that holds a snapshot. */
+enum error shard_state_stamp(struct env *env, struct kv *kv, uint64_t applied, uint64_t hash);
+
+#endif
