@@ -232,6 +232,20 @@ static void finish(struct shard_request *request, enum error rc, struct slice re
     cb(request, rc, reply);
 }
 
+static void on_refused(struct env_timer *timer)
+{
+    struct shard_request *request = container_of(timer, struct shard_request, timer);
+
+    finish(request, (enum error)request->attempts, slice_of(NULL, 0));
+}
+
+/* From where the caller may still be inside the function that started the request. */
+static void finish_later(struct shard_request *request, enum error rc)
+{
+    request->attempts = (uint32_t)rc;
+    env_timer_start(request->router->env, &request->timer, 0, on_refused);
+}
+
 static void on_retry(struct env_timer *timer)
 {
     attempt(container_of(timer, struct shard_request, timer));
@@ -255,8 +269,7 @@ static void again(struct shard_request *request, uint64_t delay_us)
     router->stats.retries++;
     if (env_now_us(router->env) + delay_us >= request->deadline_us) {
         router->stats.timeouts++;
-        finish(request, request->may_have_happened ? ERR_TIMEOUT : ERR_UNREACHABLE,
-               slice_of(NULL, 0));
+        finish_later(request, request->may_have_happened ? ERR_TIMEOUT : ERR_UNREACHABLE);
         return;
     }
     env_timer_start(router->env, &request->timer, delay_us, on_retry);
@@ -305,6 +318,16 @@ static void on_outcome(struct shard_request *request, uint64_t asked, enum error
         request->may_have_happened |= request->is_write;
         forget_leader(router, request->shard, asked);
         again(request, retry_delay_us(request));
+        return;
+    case ERR_CANCELLED: /* from before the window of remembered replies: nobody knows any more */
+        finish_later(request, ERR_TIMEOUT);
+        return;
+    case ERR_OVERLOADED:
+        if (request
+                ->may_have_happened) /* by an earlier attempt; "nothing happened" would be a lie */
+            again(request, retry_delay_us(request));
+        else
+            finish_later(request, rc);
         return;
     default:
         if (request->is_write || request->is_strong)
@@ -423,13 +446,6 @@ static void attempt(struct shard_request *request)
 /* ---- starting one
  * ------------------------------------------------------------------------------------- */
 
-static void on_refused(struct env_timer *timer)
-{
-    struct shard_request *request = container_of(timer, struct shard_request, timer);
-
-    finish(request, (enum error)request->attempts, slice_of(NULL, 0));
-}
-
 /* True when the request may go; else its callback comes with the reason, in a later turn. */
 static bool begin(struct shard_router *router, struct shard_request *request, uint32_t shard,
                   size_t bytes, uint32_t deadline_ms, shard_request_cb cb)
@@ -454,8 +470,7 @@ static bool begin(struct shard_router *router, struct shard_request *request, ui
     if (rc == OK)
         return true;
     list_append(&router->reads, &request->link);
-    request->attempts = (uint32_t)rc;
-    env_timer_start(router->env, &request->timer, 0, on_refused);
+    finish_later(request, rc);
     return false;
 }
 
