@@ -1,0 +1,166 @@
+#include "deploy/daemon.h"
+
+#include "proto/base/buffer.h"
+
+#include <errno.h>
+#include <fcntl.h>
+#include <libgen.h>
+#include <limits.h>
+#include <signal.h>
+#include <stdio.h>
+#include <sys/stat.h>
+#include <sys/wait.h>
+#include <time.h>
+#include <unistd.h>
+
+#define PATH_BYTES 768
+#define POLL_MS 10
+
+static void path_of(const struct daemon *daemon, const char *file, char path[PATH_BYTES])
+{
+    (void)snprintf(path, PATH_BYTES, "%s/%s", daemon->folder, file);
+}
+
+/* Does process `pid` run with this daemon's configuration? */
+static bool is_ours(const struct daemon *daemon, pid_t pid)
+{
+    char path[64];
+    char wanted[PATH_BYTES];
+    char command[4096];
+    bool is_found = false;
+    int fd;
+
+    (void)snprintf(path, sizeof(path), "/proc/%d/cmdline", (int)pid);
+    path_of(daemon, "daemon.conf", wanted);
+    fd = open(path, O_RDONLY | O_CLOEXEC);
+    if (fd < 0)
+        return false;
+    ssize_t size = read(fd, command, sizeof(command) - 1);
+
+    (void)close(fd);
+    command[size > 0 ? size : 0] = '\0';
+    for (ssize_t i = 0; i < size && !is_found; i += (ssize_t)strlen(command + i) + 1)
+        is_found = strcmp(command + i, wanted) == 0;
+    return is_found;
+}
+
+pid_t daemon_pid(const struct daemon *daemon)
+{
+    char path[PATH_BYTES];
+    int pid = 0;
+    FILE *file;
+
+    path_of(daemon, "pid", path);
+    file = fopen(path, "re");
+    if (file == NULL)
+        return 0;
+    if (fscanf(file, "%d", &pid) != 1)
+        pid = 0;
+    (void)fclose(file);
+    return pid > 0 && is_ours(daemon, pid) ? pid : 0;
+}
+
+/* The program beside the one that runs now. */
+static enum error program_path(const struct daemon *daemon, char path[PATH_BYTES])
+{
+    char self[PATH_MAX];
+    ssize_t size = readlink("/proc/self/exe", self, sizeof(self) - 1);
+
+    if (size <= 0)
+        return ERR_IO;
+    self[size] = '\0';
+    if (snprintf(path, PATH_BYTES, "%s/%s", dirname(self),
+                 daemon->is_controller ? "skein-controller" : "skein-node") >= PATH_BYTES)
+        return ERR_TOO_LARGE;
+    return access(path, X_OK) == 0 ? OK : ERR_NOT_FOUND;
+}
+
+/* In the child: become the daemon. Never returns. */
+static void become(const struct daemon *daemon, const char *program)
+{
+    char conf[PATH_BYTES];
+    char log[PATH_BYTES];
+    int null = open("/dev/null", O_RDONLY);
+    int out;
+
+    path_of(daemon, "daemon.conf", conf);
+    path_of(daemon, "log", log);
+    out = open(log, O_WRONLY | O_CREAT | O_APPEND, 0600);
+    if (setsid() < 0 || null < 0 || out < 0 || dup2(null, 0) < 0 || dup2(out, 1) < 0 ||
+        dup2(out, 2) < 0)
+        _exit(126);
+    (void)close_range(3, ~0u, 0);
+    (void)execl(program, program, "--config", conf, (char *)NULL);
+    _exit(127);
+}
+
+static enum error pid_write(const struct daemon *daemon, pid_t pid)
+{
+    char path[PATH_BYTES];
+    char text[32];
+    int size = snprintf(text, sizeof(text), "%d\n", (int)pid);
+    int fd;
+
+    path_of(daemon, "pid", path);
+    fd = open(path, O_WRONLY | O_CREAT | O_TRUNC | O_CLOEXEC, 0600);
+    if (fd < 0)
+        return ERR_IO;
+    ssize_t written = write(fd, text, (size_t)size);
+
+    (void)close(fd);
+    return written == size ? OK : ERR_IO;
+}
+
+enum error daemon_start(const struct daemon *daemon)
+{
+    char program[PATH_BYTES];
+    enum error rc = program_path(daemon, program);
+    int status;
+    int pipe_fds[2];
+    pid_t pid = 0;
+
+    if (rc != OK || daemon_pid(daemon) != 0)
+        return rc;
+    if (pipe2(pipe_fds, O_CLOEXEC) < 0)
+        return ERR_IO;
+    /* Forked twice: the daemon is nobody's child, so nobody has to reap it. */
+    pid_t child = fork();
+
+    if (child == 0) {
+        pid_t grandchild = fork();
+
+        if (grandchild == 0)
+            become(daemon, program);
+        if (write(pipe_fds[1], &grandchild, sizeof(grandchild)) != sizeof(grandchild))
+            _exit(1);
+        _exit(grandchild > 0 ? 0 : 1);
+    }
+    (void)close(pipe_fds[1]);
+    if (child < 0 || read(pipe_fds[0], &pid, sizeof(pid)) != sizeof(pid) || pid <= 0)
+        rc = ERR_IO;
+    (void)close(pipe_fds[0]);
+    if (child > 0)
+        (void)waitpid(child, &status, 0);
+    return rc == OK ? pid_write(daemon, pid) : rc;
+}
+
+enum error daemon_signal(const struct daemon *daemon, int signal)
+{
+    pid_t pid = daemon_pid(daemon);
+
+    if (pid == 0)
+        return ERR_NOT_FOUND;
+    return kill(pid, signal) == 0 ? OK : errno == ESRCH ? ERR_NOT_FOUND : ERR_DENIED;
+}
+
+enum error daemon_wait(const struct daemon *daemon, unsigned timeout_ms)
+{
+    const struct timespec pause = {.tv_nsec = POLL_MS * 1000000L};
+
+    for (unsigned waited = 0; daemon_pid(daemon) != 0; waited += POLL_MS) {
+        if (waited >= timeout_ms)
+            return ERR_TIMEOUT;
+        (void)nanosleep(&pause, NULL);
+    }
+    return OK;
+}
