@@ -157,7 +157,9 @@ static void settle(struct shard_replies *replies, struct shard_session *session,
         gone++;
     }
     session->count -= gone;
-    memmove(session->window, session->window + gone, session->count * sizeof(*session->window));
+    if (gone > 0)
+        memmove(session->window, session->window + gone,
+                session->count * sizeof(*session->window));
 }
 
 void shard_replies_sweep(struct shard_replies *replies, uint64_t wall_ms)
