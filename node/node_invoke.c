@@ -2,6 +2,7 @@
 
 #include "proto/base/check.h"
 #include "proto/base/log.h"
+#include "proto/base/map.h"
 #include "proto/wire/catalogue.pb-c.h"
 #include "proto/wire/function.pb-c.h"
 
