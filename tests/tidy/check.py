@@ -39,7 +39,7 @@ ARROWS = {
 }
 
 # Files that are the shell around the pure core.
-SHELL = re.compile(r"^(proto/env/(env_uv|disk_uv)|proto/net/(mesh|tls)|proto/store/kv_leveldb|node/http/http_server"
+SHELL = re.compile(r"^(proto/env/(env_uv|disk_uv)|proto/net/(mesh|tls)|proto/store/kv_leveldb|node/http/http_(server|connection|listener)"
                    r"|node/sandbox/(process|isolate|launcher|runtime_api|zygote|package|sandbox_paths)|proto/base/(log|settings|check)"
                    r"|deploy/|chaos/|tests/|(node|controller)/main\.c)")
 SYSTEM = re.compile(r"\b(clock_gettime|gettimeofday|time\s*\(\s*NULL|rand\s*\(|srand\s*\(|getrandom|usleep|nanosleep|sleep\s*\("

@@ -4,37 +4,37 @@
  * Never retries by itself: each request ends in exactly one callback, with what the server said or
  * with why there was no answer. Bodies of answers are cut at a limit. On a libuv loop. */
 
-#ifndef DEPLOY_HTTP_POOL_H
-#define DEPLOY_HTTP_POOL_H
+#ifndef DEPLOY_LOAD_CLIENT_H
+#define DEPLOY_LOAD_CLIENT_H
 
 #include "proto/base/buffer.h"
 #include "proto/base/list.h"
 
 #include <uv.h>
 
-struct http_pool;
-struct http_pool_request;
+struct load_client;
+struct load_client_request;
 
 /* `status` 0: no answer, rc says why (ERR_UNREACHABLE: not even sent; ERR_LOST, ERR_TIMEOUT: it may
  * have been carried out). */
-typedef void (*http_pool_cb)(struct http_pool_request *request, enum error rc, int status,
-                             struct slice body);
+typedef void (*load_client_cb)(struct load_client_request *request, enum error rc, int status,
+                               struct slice body);
 
-struct http_pool_request { /* embedded, zeroed at first; the pool's until the callback */
+struct load_client_request { /* embedded, zeroed at first; the pool's until the callback */
     struct list link;
-    http_pool_cb cb;
+    load_client_cb cb;
     struct slice bytes; /* the whole request, borrowed until the callback */
     uint64_t deadline_ms;
     void *connection;
 };
 
-struct http_pool *http_pool_new(uv_loop_t *loop, const char *host, uint16_t port,
-                                size_t connections_max);
+struct load_client *load_client_new(uv_loop_t *loop, const char *host, uint16_t port,
+                                    size_t connections_max);
 /* Closes everything; run the loop once more afterwards. Requests in flight get ERR_CANCELLED. */
-void http_pool_free(struct http_pool *pool);
+void load_client_free(struct load_client *pool);
 
 /* Each attempt ends after `timeout_ms` at the latest. */
-void http_pool_start(struct http_pool *pool, struct http_pool_request *request, struct slice bytes,
-                     uint32_t timeout_ms, http_pool_cb cb);
+void load_client_start(struct load_client *pool, struct load_client_request *request,
+                       struct slice bytes, uint32_t timeout_ms, load_client_cb cb);
 
 #endif

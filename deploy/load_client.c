@@ -1,4 +1,4 @@
-#include "deploy/http_pool.h"
+#include "deploy/load_client.h"
 
 #include "proto/base/check.h"
 
@@ -11,19 +11,19 @@
 /* A connection is CONNECTING, idle (request NULL) or busy with one request; a failure closes it. */
 struct connection {
     struct list link;
-    struct http_pool *pool;
+    struct load_client *pool;
     uv_tcp_t tcp;
     uv_connect_t connect;
     uv_write_t write;
     http_parser parser;
     struct buffer body;
-    struct http_pool_request *request;
+    struct load_client_request *request;
     bool is_connecting;
     bool is_closing;
     bool is_complete;
 };
 
-struct http_pool {
+struct load_client {
     uv_loop_t *loop;
     struct sockaddr_in address;
     uv_timer_t timer;
@@ -36,12 +36,12 @@ struct http_pool {
     char read_bytes[READ_BYTES];
 };
 
-static void serve(struct http_pool *pool);
+static void serve(struct load_client *pool);
 
 static void on_closed(uv_handle_t *handle)
 {
     struct connection *connection = handle->data;
-    struct http_pool *pool = connection->pool;
+    struct load_client *pool = connection->pool;
 
     list_remove(&connection->link);
     pool->connection_count--;
@@ -56,7 +56,7 @@ static void on_closed(uv_handle_t *handle)
 /* End the request of a broken connection, then the connection. */
 static void drop(struct connection *connection, enum error rc)
 {
-    struct http_pool_request *request = connection->request;
+    struct load_client_request *request = connection->request;
 
     if (connection->is_closing)
         return;
@@ -91,7 +91,7 @@ static const http_parser_settings parser_settings = {.on_body = on_body,
 
 static void answer(struct connection *connection)
 {
-    struct http_pool_request *request = connection->request;
+    struct load_client_request *request = connection->request;
     int status = (int)connection->parser.status_code;
     bool is_kept = http_should_keep_alive(&connection->parser) != 0;
     struct buffer body = buffer_take(&connection->body);
@@ -115,7 +115,7 @@ static void on_alloc(uv_handle_t *handle, size_t suggested, uv_buf_t *buffer)
 static void on_read(uv_stream_t *stream, ssize_t size, const uv_buf_t *buffer)
 {
     struct connection *connection = stream->data;
-    struct http_pool *pool = connection->pool;
+    struct load_client *pool = connection->pool;
 
     if (size == 0 || connection->is_closing)
         return;
@@ -142,7 +142,7 @@ static void on_written(uv_write_t *write, int status)
         drop(connection, ERR_LOST);
 }
 
-static void send_request(struct connection *connection, struct http_pool_request *request)
+static void send_request(struct connection *connection, struct load_client_request *request)
 {
     uv_buf_t buffer =
         uv_buf_init((char *)(uintptr_t)request->bytes.data, (unsigned)request->bytes.size);
@@ -159,7 +159,7 @@ static void send_request(struct connection *connection, struct http_pool_request
 static void on_connected(uv_connect_t *connect, int status)
 {
     struct connection *connection = connect->data;
-    struct http_pool *pool = connection->pool;
+    struct load_client *pool = connection->pool;
 
     connection->is_connecting = false;
     if (connection->is_closing)
@@ -169,7 +169,8 @@ static void on_connected(uv_connect_t *connect, int status)
 
         drop(connection, ERR_UNREACHABLE);
         if (link != NULL) {
-            struct http_pool_request *request = container_of(link, struct http_pool_request, link);
+            struct load_client_request *request =
+                container_of(link, struct load_client_request, link);
 
             request->cb(request, ERR_UNREACHABLE, 0, slice_of(NULL, 0));
         }
@@ -180,7 +181,7 @@ static void on_connected(uv_connect_t *connect, int status)
     serve(pool);
 }
 
-static void connection_new(struct http_pool *pool)
+static void connection_new(struct load_client *pool)
 {
     struct connection *connection = check_calloc(1, sizeof(*connection));
 
@@ -200,7 +201,7 @@ static void connection_new(struct http_pool *pool)
 }
 
 /* Give waiting requests the idle connections; make new ones while some still wait. */
-static void serve(struct http_pool *pool)
+static void serve(struct load_client *pool)
 {
     size_t connecting = 0;
     size_t waiting = 0;
@@ -218,7 +219,7 @@ static void serve(struct http_pool *pool)
 
         if (first == NULL)
             return;
-        send_request(connection, container_of(first, struct http_pool_request, link));
+        send_request(connection, container_of(first, struct load_client_request, link));
     }
     LIST_EACH(&pool->waiting, link)
     waiting++;
@@ -230,7 +231,7 @@ static void serve(struct http_pool *pool)
 
 static void on_tick(uv_timer_t *timer)
 {
-    struct http_pool *pool = timer->data;
+    struct load_client *pool = timer->data;
     uint64_t now_ms = uv_now(pool->loop);
 
     LIST_EACH_SAFE(&pool->connections, link)
@@ -241,8 +242,8 @@ static void on_tick(uv_timer_t *timer)
             drop(connection, ERR_TIMEOUT);
     }
     while (!list_is_empty(&pool->waiting)) {
-        struct http_pool_request *request =
-            container_of(pool->waiting.next, struct http_pool_request, link);
+        struct load_client_request *request =
+            container_of(pool->waiting.next, struct load_client_request, link);
 
         if (request->deadline_ms > now_ms)
             break;
@@ -252,19 +253,19 @@ static void on_tick(uv_timer_t *timer)
     serve(pool);
 }
 
-void http_pool_start(struct http_pool *pool, struct http_pool_request *request, struct slice bytes,
-                     uint32_t timeout_ms, http_pool_cb cb)
+void load_client_start(struct load_client *pool, struct load_client_request *request,
+                       struct slice bytes, uint32_t timeout_ms, load_client_cb cb)
 {
-    *request = (struct http_pool_request){
+    *request = (struct load_client_request){
         .cb = cb, .bytes = bytes, .deadline_ms = uv_now(pool->loop) + timeout_ms};
     list_append(&pool->waiting, &request->link);
     serve(pool);
 }
 
-struct http_pool *http_pool_new(uv_loop_t *loop, const char *host, uint16_t port,
-                                size_t connections_max)
+struct load_client *load_client_new(uv_loop_t *loop, const char *host, uint16_t port,
+                                    size_t connections_max)
 {
-    struct http_pool *pool = check_calloc(1, sizeof(*pool));
+    struct load_client *pool = check_calloc(1, sizeof(*pool));
 
     pool->loop = loop;
     pool->connections_max = connections_max;
@@ -279,20 +280,20 @@ struct http_pool *http_pool_new(uv_loop_t *loop, const char *host, uint16_t port
 
 static void on_timer_closed(uv_handle_t *handle)
 {
-    struct http_pool *pool = handle->data;
+    struct load_client *pool = handle->data;
 
     pool->is_timer_closed = true;
     if (pool->connection_count == 0)
         free(pool);
 }
 
-void http_pool_free(struct http_pool *pool)
+void load_client_free(struct load_client *pool)
 {
     struct list *link;
 
     pool->is_closing = true;
     while ((link = list_pop(&pool->waiting)) != NULL) {
-        struct http_pool_request *request = container_of(link, struct http_pool_request, link);
+        struct load_client_request *request = container_of(link, struct load_client_request, link);
 
         request->cb(request, ERR_CANCELLED, 0, slice_of(NULL, 0));
     }
