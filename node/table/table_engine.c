@@ -1,0 +1,464 @@
+#include "node/table/table_engine.h"
+
+#include "node/table/expression.h"
+#include "node/table/item_update.h"
+#include "node/table/table_key.h"
+#include "proto/base/check.h"
+#include "proto/wire/table.pb-c.h"
+
+static struct slice field(const ProtobufCBinaryData *bytes)
+{
+    return slice_of(bytes->data, bytes->len);
+}
+
+static ProtobufCBinaryData field_of(struct slice bytes)
+{
+    return (ProtobufCBinaryData){bytes.size, (uint8_t *)(uintptr_t)bytes.data};
+}
+
+static void put_reply(struct buffer *reply, const Skein__Wire__TableReply *message)
+{
+    size_t size = skein__wire__table_reply__get_packed_size(message);
+
+    if (buffer_reserve(reply, size) != OK) { /* an answer all the same, and a short one */
+        Skein__Wire__TableReply failure = SKEIN__WIRE__TABLE_REPLY__INIT;
+        uint8_t packed[16];
+
+        failure.outcome = TABLE_CORRUPT;
+        buffer_put(reply, packed, skein__wire__table_reply__pack(&failure, packed));
+        return;
+    }
+    reply->size += skein__wire__table_reply__pack(message, reply->data + reply->size);
+}
+
+static void put_outcome(struct buffer *reply, enum table_outcome outcome)
+{
+    Skein__Wire__TableReply message = SKEIN__WIRE__TABLE_REPLY__INIT;
+
+    message.outcome = outcome;
+    put_reply(reply, &message);
+}
+
+/* ---- commands on one row ------------------------------------------------------------------- */
+
+struct row_change { /* a command at work */
+    struct shard_state *state;
+    const Skein__Wire__TableCommand *command;
+    struct slice key;
+    struct buffer old; /* the row as it was, empty when there is none */
+    struct buffer new; /* as it will be, when it differs from the command's item */
+    struct buffer parts; /* of either: what the update names */
+    Skein__Wire__TableReply reply;
+};
+
+static bool needs_old(const Skein__Wire__TableCommand *command)
+{
+    return command->kind == TABLE_UPDATE || command->condition.len > 0 ||
+           command->returns != TABLE_RETURNS_NONE || command->wants_sizes;
+}
+
+/* A row that is not there counts as one without attributes. */
+static struct item_value attributes_of(struct slice item)
+{
+    static const uint8_t none[4];
+
+    if (item.size == 0)
+        return (struct item_value){ITEM_M, slice_of(none, sizeof(none))};
+    return item_root(item);
+}
+
+static enum table_outcome load_old(struct row_change *change)
+{
+    enum error rc = shard_get(change->state, change->key, &change->old);
+
+    if (rc == ERR_NOT_FOUND)
+        return TABLE_DONE;
+    if (rc != OK || item_check(buffer_slice(&change->old)) != OK)
+        return TABLE_CORRUPT;
+    change->reply.old_bytes = item_size_whole(buffer_slice(&change->old));
+    return TABLE_DONE;
+}
+
+static enum table_outcome check_condition(struct row_change *change)
+{
+    struct item_value attributes = attributes_of(buffer_slice(&change->old));
+    bool holds = true;
+
+    if (change->command->condition.len > 0 &&
+        expression_holds(field(&change->command->condition), &attributes, &holds) != OK)
+        return TABLE_MALFORMED;
+    if (holds)
+        return TABLE_DONE;
+    if (change->command->returns_on_failure && change->old.size > 0) {
+        change->reply.has_item = true;
+        change->reply.item = field_of(buffer_slice(&change->old));
+    }
+    return TABLE_CONDITION_FAILED;
+}
+
+/* What the command gives back of the old or new item. */
+static void fill_returns(struct row_change *change, struct slice new)
+{
+    enum table_returns returns = (enum table_returns)change->command->returns;
+    bool is_old = returns == TABLE_RETURNS_ALL_OLD || returns == TABLE_RETURNS_UPDATED_OLD;
+    struct slice item = is_old ? buffer_slice(&change->old) : new;
+
+    if (returns == TABLE_RETURNS_NONE || item.size == 0)
+        return;
+    if (returns == TABLE_RETURNS_UPDATED_OLD || returns == TABLE_RETURNS_UPDATED_NEW) {
+        struct reader reader = reader_of(field(&change->command->update));
+        struct item_value attributes = item_root(item);
+        struct arena arena;
+        struct expression_paths paths;
+
+        arena_init(&arena);
+        paths = item_update_paths(&reader, &arena);
+        expression_project(&paths, &attributes, &change->parts);
+        arena_close(&arena);
+        item = buffer_slice(&change->parts);
+        if (item_count(&(struct item_value){ITEM_M, item_root(item).bytes}) == 0)
+            return;
+    }
+    change->reply.has_item = true;
+    change->reply.item = field_of(item);
+}
+
+static enum table_outcome put_row(struct row_change *change)
+{
+    struct slice item = field(&change->command->item);
+
+    if (change->command->wants_sizes)
+        change->reply.new_bytes = item_size_whole(item);
+    fill_returns(change, item);
+    shard_put(change->state, change->key, item);
+    return TABLE_DONE;
+}
+
+static enum table_outcome delete_row(struct row_change *change)
+{
+    fill_returns(change, slice_of(NULL, 0));
+    shard_delete(change->state, change->key);
+    return TABLE_DONE;
+}
+
+static enum table_outcome update_row(struct row_change *change)
+{
+    struct slice before = buffer_slice(&change->old);
+    enum item_update_fault fault;
+
+    if (before.size == 0 && !change->command->may_create)
+        return TABLE_DONE;
+    if (before.size == 0)
+        before = field(&change->command->item);
+    if (change->command->update.len == 0) {
+        buffer_put_slice(&change->new, before);
+    } else {
+        fault = item_update_apply(field(&change->command->update), before, &change->new);
+        if (fault == ITEM_UPDATE_MALFORMED)
+            return TABLE_MALFORMED;
+        if (fault != ITEM_UPDATE_OK)
+            return (enum table_outcome)(TABLE_UPDATE_FAULT + (int)fault);
+    }
+    change->reply.new_bytes = item_size_whole(buffer_slice(&change->new));
+    fill_returns(change, buffer_slice(&change->new));
+    shard_put(change->state, change->key, buffer_slice(&change->new));
+    return TABLE_DONE;
+}
+
+static enum table_outcome change_row(struct row_change *change)
+{
+    enum table_command_kind kind = (enum table_command_kind)change->command->kind;
+    enum table_outcome outcome;
+
+    if (kind != TABLE_DELETE && item_check(field(&change->command->item)) != OK)
+        return TABLE_MALFORMED;
+    if (needs_old(change->command)) {
+        outcome = load_old(change);
+        if (outcome == TABLE_DONE)
+            outcome = check_condition(change);
+        if (outcome != TABLE_DONE)
+            return outcome;
+    }
+    if (kind == TABLE_PUT)
+        return put_row(change);
+    return kind == TABLE_DELETE ? delete_row(change) : update_row(change);
+}
+
+static void apply_row(struct shard_state *state, const Skein__Wire__TableCommand *command,
+                      struct buffer *reply)
+{
+    struct row_change change = {.state = state,
+                                .command = command,
+                                .key = field(&command->key),
+                                .old = BUFFER_INIT(BUFFER_UNLIMITED),
+                                .new = BUFFER_INIT(BUFFER_UNLIMITED),
+                                .parts = BUFFER_INIT(BUFFER_UNLIMITED)};
+
+    skein__wire__table_reply__init(&change.reply);
+    change.reply.outcome = change_row(&change);
+    put_reply(reply, &change.reply);
+    buffer_close(&change.old);
+    buffer_close(&change.new);
+    buffer_close(&change.parts);
+}
+
+/* ---- dropping a table, a piece at a time ---------------------------------------------------- */
+
+static void apply_drop(struct shard_state *state, const Skein__Wire__TableCommand *command,
+                       struct buffer *reply)
+{
+    Skein__Wire__TableReply message = SKEIN__WIRE__TABLE_REPLY__INIT;
+    struct shard_cursor *cursor = shard_cursor_open(state);
+    struct slice prefix = field(&command->key);
+    struct buffer keys = BUFFER_INIT(BUFFER_UNLIMITED); /* of the piece: put nothing while walking */
+    struct reader reader;
+
+    for (shard_cursor_seek(cursor, prefix); shard_cursor_valid(cursor); shard_cursor_next(cursor)) {
+        struct slice key = shard_cursor_key(cursor);
+
+        if (!slice_starts_with(key, prefix))
+            break;
+        if (message.scanned == command->row_limit) {
+            message.has_more = true;
+            break;
+        }
+        message.scanned++;
+        buffer_put_u32(&keys, (uint32_t)key.size);
+        buffer_put_slice(&keys, key);
+    }
+    shard_cursor_close(cursor);
+    reader = reader_of(buffer_slice(&keys));
+    while (reader.rest.size > 0) {
+        uint32_t size = reader_u32(&reader);
+
+        shard_delete(state, reader_bytes(&reader, size));
+    }
+    buffer_close(&keys);
+    put_reply(reply, &message);
+}
+
+static bool is_row_key(struct slice key)
+{
+    return key.size > 1 + TABLE_ID_BYTES && key.size <= TABLE_KEY_BYTES_MAX;
+}
+
+static void table_engine_apply(struct shard_state *state, const struct shard_moment *moment,
+                               struct slice bytes, struct buffer *reply)
+{
+    Skein__Wire__TableCommand *command =
+        skein__wire__table_command__unpack(NULL, bytes.size, bytes.data);
+
+    (void)moment;
+    if (command != NULL && command->kind >= TABLE_PUT && command->kind <= TABLE_UPDATE &&
+        is_row_key(field(&command->key)))
+        apply_row(state, command, reply);
+    else if (command != NULL && command->kind == TABLE_DROP &&
+             command->key.len == 1 + TABLE_ID_BYTES && command->row_limit > 0)
+        apply_drop(state, command, reply);
+    else
+        put_outcome(reply, TABLE_MALFORMED);
+    skein__wire__table_command__free_unpacked(command, NULL);
+}
+
+/* ---- reading ------------------------------------------------------------------------------- */
+
+/* Appends the item, or the parts of it that `paths` name. */
+static void put_projected(struct buffer *to, struct slice item, const struct expression_paths *paths)
+{
+    struct item_value attributes = item_root(item);
+
+    if (paths->count == 0)
+        buffer_put_slice(to, item);
+    else
+        expression_project(paths, &attributes, to);
+}
+
+static bool read_paths(const ProtobufCBinaryData *bytes, struct arena *arena,
+                       struct expression_paths *paths)
+{
+    struct reader reader = reader_of(field(bytes));
+
+    *paths = (struct expression_paths){0};
+    if (bytes->len > 0)
+        *paths = expression_read_paths(&reader, arena);
+    return reader.ok && reader.rest.size == 0;
+}
+
+static void read_row(struct shard_state *state, const Skein__Wire__TableQuery *query,
+                     struct arena *arena, struct buffer *reply)
+{
+    Skein__Wire__TableReply message = SKEIN__WIRE__TABLE_REPLY__INIT;
+    struct buffer row = BUFFER_INIT(BUFFER_UNLIMITED);
+    struct buffer part = BUFFER_INIT(BUFFER_UNLIMITED);
+    struct expression_paths paths;
+    enum error rc = shard_get(state, field(&query->key), &row);
+
+    if (!read_paths(&query->projection, arena, &paths)) {
+        message.outcome = TABLE_MALFORMED;
+    } else if (rc == OK && item_check(buffer_slice(&row)) == OK) {
+        message.has_item = true;
+        message.old_bytes = item_size_whole(buffer_slice(&row));
+        message.item = field_of(buffer_slice(&row));
+        if (paths.count > 0) {
+            put_projected(&part, buffer_slice(&row), &paths);
+            message.item = field_of(buffer_slice(&part));
+        }
+    } else if (rc != ERR_NOT_FOUND) {
+        message.outcome = TABLE_CORRUPT;
+    }
+    put_reply(reply, &message);
+    buffer_close(&row);
+    buffer_close(&part);
+}
+
+struct page { /* a range at work */
+    const Skein__Wire__TableQuery *query;
+    struct shard_cursor *cursor;
+    struct expression_paths projection;
+    struct expression_paths position_paths;
+    struct buffer rows;
+    struct buffer last; /* the row looked at last */
+    struct buffer position;
+    Skein__Wire__TableReply reply;
+};
+
+static bool is_inside(const struct page *page)
+{
+    struct slice key;
+
+    if (!shard_cursor_valid(page->cursor))
+        return false;
+    key = shard_cursor_key(page->cursor);
+    return slice_compare(key, field(&page->query->key)) >= 0 &&
+           slice_compare(key, field(&page->query->end)) < 0;
+}
+
+static void seek_first(struct page *page)
+{
+    if (!page->query->is_backward) {
+        shard_cursor_seek(page->cursor, field(&page->query->key));
+        return;
+    }
+    shard_cursor_seek_last(page->cursor, field(&page->query->end));
+    if (shard_cursor_valid(page->cursor) &&
+        slice_equal(shard_cursor_key(page->cursor), field(&page->query->end)))
+        shard_cursor_previous(page->cursor);
+}
+
+/* The row is one more of those looked at, and of the page when it passes the filter. */
+static enum table_outcome take_row(struct page *page, struct slice item)
+{
+    struct item_value attributes = item_root(item);
+    bool holds = true;
+
+    page->reply.scanned++;
+    if (page->query->filter.len > 0 &&
+        expression_holds(field(&page->query->filter), &attributes, &holds) != OK)
+        return TABLE_MALFORMED;
+    if (!holds)
+        return TABLE_DONE;
+    page->reply.count++;
+    if (!page->query->count_only) {
+        size_t at = page->rows.size;
+        size_t bytes;
+
+        buffer_put_u32(&page->rows, 0);
+        put_projected(&page->rows, item, &page->projection);
+        bytes = page->rows.size - at - 4;
+        for (unsigned i = 0; i < 4; i++)
+            page->rows.data[at + i] = (uint8_t)(bytes >> (8 * i));
+    }
+    return TABLE_DONE;
+}
+
+static bool is_full(const struct page *page, size_t next_bytes)
+{
+    const Skein__Wire__TableQuery *query = page->query;
+
+    if (page->reply.scanned == 0)
+        return false;
+    if (query->row_limit > 0 && page->reply.scanned >= query->row_limit)
+        return true;
+    return page->reply.scanned_bytes + next_bytes > query->bytes_limit;
+}
+
+static enum table_outcome read_page(struct page *page)
+{
+    const Skein__Wire__TableQuery *query = page->query;
+
+    for (seek_first(page); is_inside(page);
+         query->is_backward ? shard_cursor_previous(page->cursor)
+                            : shard_cursor_next(page->cursor)) {
+        struct slice item = shard_cursor_value(page->cursor);
+        enum table_outcome outcome;
+        size_t bytes;
+
+        if (item_check(item) != OK)
+            return TABLE_CORRUPT;
+        bytes = item_size_whole(item);
+        if (is_full(page, bytes)) {
+            page->reply.has_more = true;
+            break;
+        }
+        page->reply.scanned_bytes += bytes;
+        outcome = take_row(page, item);
+        if (outcome != TABLE_DONE)
+            return outcome;
+        buffer_clear(&page->last);
+        buffer_put_slice(&page->last, item);
+    }
+    if (query->row_limit > 0 && page->reply.scanned >= query->row_limit)
+        page->reply.has_more = true; /* told even when nothing follows, as it is not looked at */
+    return TABLE_DONE;
+}
+
+static void read_range(struct shard_state *state, const Skein__Wire__TableQuery *query,
+                       struct arena *arena, struct buffer *reply)
+{
+    struct page page = {.query = query,
+                        .rows = BUFFER_INIT(BUFFER_UNLIMITED),
+                        .last = BUFFER_INIT(BUFFER_UNLIMITED),
+                        .position = BUFFER_INIT(BUFFER_UNLIMITED)};
+    enum table_outcome outcome = TABLE_MALFORMED;
+
+    skein__wire__table_reply__init(&page.reply);
+    page.cursor = shard_cursor_open(state);
+    if (read_paths(&query->projection, arena, &page.projection) &&
+        read_paths(&query->position_paths, arena, &page.position_paths))
+        outcome = read_page(&page);
+    shard_cursor_close(page.cursor);
+    if (outcome == TABLE_DONE) {
+        page.reply.rows = field_of(buffer_slice(&page.rows));
+        if (page.reply.has_more) {
+            put_projected(&page.position, buffer_slice(&page.last), &page.position_paths);
+            page.reply.position = field_of(buffer_slice(&page.position));
+        }
+        put_reply(reply, &page.reply);
+    } else {
+        put_outcome(reply, outcome);
+    }
+    buffer_close(&page.rows);
+    buffer_close(&page.last);
+    buffer_close(&page.position);
+}
+
+static void table_engine_read(struct shard_state *state, struct slice bytes, struct buffer *reply)
+{
+    Skein__Wire__TableQuery *query =
+        skein__wire__table_query__unpack(NULL, bytes.size, bytes.data);
+    struct arena arena;
+
+    arena_init(&arena);
+    if (query != NULL && query->kind == TABLE_GET && is_row_key(field(&query->key)))
+        read_row(state, query, &arena, reply);
+    else if (query != NULL && query->kind == TABLE_RANGE && query->key.len > TABLE_ID_BYTES &&
+             query->end.len > 0)
+        read_range(state, query, &arena, reply);
+    else
+        put_outcome(reply, TABLE_MALFORMED);
+    arena_close(&arena);
+    skein__wire__table_query__free_unpacked(query, NULL);
+}
+
+const struct shard_engine table_engine = {
+    .id = SHARD_ENGINE_TABLE, .apply = table_engine_apply, .read = table_engine_read};

@@ -1,0 +1,40 @@
+/* The tables' part of a shard's state machine: rows, put, changed, deleted and read.
+ *
+ * Commands and queries are messages of proto/wire/table.proto; the reply to each is a TableReply.
+ * A condition is evaluated while applying, so a command decides by the row as it then is. */
+
+#ifndef NODE_TABLE_TABLE_ENGINE_H
+#define NODE_TABLE_TABLE_ENGINE_H
+
+#include "node/shard/shard_engine.h"
+
+enum table_command_kind { /* on the wire: never renumber */
+                          TABLE_PUT = 1,
+                          TABLE_DELETE = 2,
+                          TABLE_UPDATE = 3,
+                          TABLE_DROP = 4
+};
+
+enum table_query_kind { TABLE_GET = 1, TABLE_RANGE = 2 };
+
+enum table_returns {
+    TABLE_RETURNS_NONE = 0,
+    TABLE_RETURNS_ALL_OLD = 1,
+    TABLE_RETURNS_ALL_NEW = 2,
+    TABLE_RETURNS_UPDATED_OLD = 3, /* only what the update names */
+    TABLE_RETURNS_UPDATED_NEW = 4
+};
+
+enum table_outcome {
+    TABLE_DONE = 0,
+    TABLE_CONDITION_FAILED = 1, /* nothing changed */
+    TABLE_MALFORMED = 2,        /* no command or query of ours: nothing changed */
+    TABLE_CORRUPT = 3,          /* the stored row is damaged: nothing changed */
+    TABLE_UPDATE_FAULT = 16     /* + enum item_update_fault: nothing changed */
+};
+
+#define TABLE_PAGE_BYTES_MAX (1024u * 1024) /* what a range looks at, by item_size */
+
+extern const struct shard_engine table_engine;
+
+#endif

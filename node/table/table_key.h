@@ -1,0 +1,61 @@
+/* Keys: which attributes make up the key of a table, and the key of a row in its shard.
+ *
+ *   row key = 01, table id (16 bytes), hash part, sort part (when the table has a sort key)
+ *
+ * The hash part decides the shard. Both parts mark their own end and sort as their values do:
+ *   S, B   the bytes, each 00 as 00 FF, then 00 01
+ *   N      packed (number.h)
+ * so that all rows of one hash key stand together, in the order of their sort keys. */
+
+#ifndef NODE_TABLE_TABLE_KEY_H
+#define NODE_TABLE_TABLE_KEY_H
+
+#include "node/table/item.h"
+
+#define TABLE_ID_BYTES 16
+#define TABLE_HASH_BYTES_MAX 2048
+#define TABLE_SORT_BYTES_MAX 1024
+#define TABLE_KEY_PARTS_MAX 2
+/* Every byte may need two, and each part its end. */
+#define TABLE_KEY_BYTES_MAX                                                                        \
+    (1 + TABLE_ID_BYTES + 2 * (TABLE_HASH_BYTES_MAX + TABLE_SORT_BYTES_MAX) + 4)
+
+struct table_key_part {
+    struct slice name;   /* of the attribute; borrowed */
+    enum item_type type; /* S, N or B */
+};
+
+struct table_schema {
+    struct table_key_part parts[TABLE_KEY_PARTS_MAX]; /* the hash key, then the sort key */
+    size_t part_count;
+};
+
+enum table_key_fault {
+    TABLE_KEY_OK,
+    TABLE_KEY_MISSING,  /* the attribute is not there */
+    TABLE_KEY_TYPE,     /* another type than the schema's */
+    TABLE_KEY_EMPTY,    /* an S or B of no bytes */
+    TABLE_KEY_TOO_LARGE /* more bytes than a key may have */
+};
+
+/* Checks the key attributes of an M. `part` is the one at fault, or else the part count. */
+enum table_key_fault table_key_check(const struct table_schema *schema,
+                                     const struct item_value *attributes, size_t *part);
+
+/* Appends one part. The value is a checked S, N or B. */
+void table_key_put_part(struct buffer *to, const struct item_value *value);
+
+/* Where the rows of a table begin. */
+void table_key_put_table(struct buffer *to, const uint8_t table_id[TABLE_ID_BYTES]);
+
+/* The whole row key of an M that passed table_key_check. `hash_part` is lent: it lies in `to`, until
+ * its next change. */
+void table_key_put_row(struct buffer *to, const uint8_t table_id[TABLE_ID_BYTES],
+                       const struct table_schema *schema, const struct item_value *attributes,
+                       struct slice *hash_part);
+
+/* The smallest key above all keys that start with `prefix`: changes it in place. Row keys never
+ * consist of FF only. */
+void table_key_after_prefix(struct buffer *prefix);
+
+#endif
