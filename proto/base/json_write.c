@@ -144,7 +144,7 @@ void json_bool(struct json_write *json, bool value)
     json_raw(json, slice_text(value ? "true" : "false"));
 }
 
-void json_null(struct json_write *json)
+void json_none(struct json_write *json)
 {
     json_raw(json, SLICE_LITERAL("null"));
 }

@@ -33,7 +33,7 @@ void json_text(struct json_write *json, const char *value);
 void json_slice(struct json_write *json, struct slice value);
 void json_base64(struct json_write *json, struct slice bytes);
 void json_bool(struct json_write *json, bool value);
-void json_null(struct json_write *json);
+void json_none(struct json_write *json); /* null; the obvious name is jansson's */
 void json_i64(struct json_write *json, int64_t value);
 void json_u64(struct json_write *json, uint64_t value);
 /* A number with exactly `decimals` places, of value / 10^decimals: 1500 and 3 give 1.500. */
