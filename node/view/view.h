@@ -87,4 +87,7 @@ void view_update_start(struct view *view, struct view_update *update,
                        const struct view_change *changes, size_t count, uint32_t deadline_ms,
                        view_update_cb cb);
 
+/* No callback comes after this; the change may yet happen. Nothing when not in flight. */
+void view_update_cancel(struct view_update *update);
+
 #endif
