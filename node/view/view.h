@@ -23,6 +23,8 @@ struct view_options {
 /* Loads the copy on disk, then keeps it fresh. ERR_IO, ERR_CORRUPT (removed; starts empty then). */
 enum error view_open(struct env *env, struct calls *calls, const struct view_options *options,
                      struct view **view);
+/* As a crash would; before the memory of listeners and of updates in flight goes, and before
+ * calls_free. */
 void view_free(struct view *view);
 
 /* Revision of the newest change in the copy; 0 = nothing yet. */
@@ -79,10 +81,14 @@ struct view_update { /* embedded; the view's until the callback */
     uint64_t deadline_us;
     uint64_t revision; /* of the committed change */
     size_t controller; /* asked now */
+    bool is_committed;
+    bool may_have_happened; /* sent once without an answer */
+    uint8_t hops;           /* hints followed in a row */
 };
 
 /* Copies the changes. Asks one controller after the other, follows leader hints, until
- * `deadline_ms`. */
+ * `deadline_ms`. The controllers recognise an update that they are asked for twice, so a failover
+ * among them costs time, not certainty. */
 void view_update_start(struct view *view, struct view_update *update,
                        const struct view_change *changes, size_t count, uint32_t deadline_ms,
                        view_update_cb cb);
