@@ -39,6 +39,7 @@ struct call { /* embedded by the caller; zeroed at first */
     uint64_t id;
     uint64_t peer;
     struct calls *calls; /* NULL = not in flight */
+    enum error not_sent; /* why it could not be sent; OK */
 };
 
 /* Exactly one callback, in a later turn or at the earliest after call_start returned. */

@@ -1,0 +1,43 @@
+/* A frame: what one process tells another in one turn of its loop, one or more messages.
+ *
+ * Little endian: magic u32, version u32, checksum u64 (xxh3 of everything behind it), sequence u64,
+ * then per message channel u8, size u32, bytes. The sequence counts the sender's frames since it
+ * last saw the link come up, from 0: with it the receiver never takes a message that overtook a
+ * lost one. */
+
+#ifndef PROTO_NET_FRAME_H
+#define PROTO_NET_FRAME_H
+
+#include "proto/env/env.h"
+
+#define FRAME_VERSION 1
+#define FRAME_HEADER_BYTES 24
+#define FRAME_MESSAGE_HEADER_BYTES 5
+
+/* ---- writing ---- */
+
+/* Append one message in the form it has in a frame. ERR_TOO_LARGE past the buffer's limit. */
+enum error frame_append_message(struct buffer *messages, enum env_channel channel,
+                                struct slice message);
+
+/* How many bytes from the start of `messages` to put into one frame: whole messages, as many as
+ * fit into `bytes_max`, but at least one unless there is none. */
+size_t frame_messages_bytes(struct slice messages, size_t bytes_max);
+
+/* Fill `frame`, FRAME_HEADER_BYTES + urgent.size + ordinary.size bytes. */
+void frame_write(uint8_t *frame, uint64_t sequence, struct slice urgent, struct slice ordinary);
+
+/* ---- reading ---- */
+
+struct frame {
+    uint64_t sequence;
+    struct slice messages; /* those not read yet; lent by the bytes it was read from */
+};
+
+/* Everything about it is checked here, once. ERR_VERSION, ERR_CORRUPT. */
+enum error frame_read(struct slice bytes, struct frame *frame);
+
+/* False when there is no further message. */
+bool frame_next(struct frame *frame, enum env_channel *channel, struct slice *message);
+
+#endif

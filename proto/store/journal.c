@@ -1,0 +1,645 @@
+#include "proto/base/check.h"
+#include "proto/base/log.h"
+#include "proto/store/journal_impl.h"
+
+#include <inttypes.h>
+#include <stdio.h>
+
+#define PROOF_DELAY_US 1000000u   /* quiet time before the last batch is proven durable */
+#define PREPARE_BYTES (1u << 20)  /* zeros written at a time into a new segment */
+#define IDLE_BYTES_MAX (4u << 20) /* a batch's memory is kept for the next one up to this */
+#define CHECKPOINT_BYTES_MAX (JOURNAL_MARK_BYTES_MAX + 64u)
+
+static void write_next(struct journal *journal);
+static void prepare_spare(struct journal *journal);
+
+/* ---- failure ---- */
+
+static void fail(struct journal *journal, enum error rc, const char *why)
+{
+    if (journal->has_failed)
+        return;
+    journal->has_failed = true;
+    env_timer_stop(journal->env, &journal->proof_timer);
+    journal->options.on_fatal(journal->options.user, rc, why);
+}
+
+/* ---- segments ---- */
+
+void journal_path(const struct journal *journal, uint64_t slot, char path[JOURNAL_PATH_BYTES])
+{
+    snprintf(path, JOURNAL_PATH_BYTES, "%s/%08" PRIx64 ".log", journal->folder, slot);
+}
+
+struct journal_segment *journal_segment_new(struct journal *journal, uint64_t slot)
+{
+    struct journal_segment *segment = check_calloc(1, sizeof(*segment));
+
+    segment->slot = slot;
+    if (slot >= journal->slot_next)
+        journal->slot_next = slot + 1;
+    list_init(&segment->link);
+    return segment;
+}
+
+static struct journal_segment *newest(const struct journal *journal)
+{
+    return container_of(journal->segments.previous, struct journal_segment, link);
+}
+
+/* A file written to has been released by an earlier batch, and batches reach the disk in order: so
+ * a released segment may be used again at once. */
+static void reclaim(struct journal *journal)
+{
+    uint64_t oldest = journal_oldest(journal);
+
+    LIST_EACH_SAFE(&journal->segments, link)
+    {
+        struct journal_segment *segment = container_of(link, struct journal_segment, link);
+
+        if (segment->life >= oldest)
+            break;
+        list_remove(link);
+        list_append(&journal->spares, link);
+    }
+}
+
+static size_t segment_count(const struct journal *journal)
+{
+    size_t count = 0;
+
+    LIST_EACH(&journal->segments, link)
+    count++;
+    return count;
+}
+
+/* A new file, still empty. NULL after a failure. */
+static struct journal_segment *create_segment(struct journal *journal)
+{
+    struct journal_segment *segment = journal_segment_new(journal, journal->slot_next);
+    char path[JOURNAL_PATH_BYTES];
+    enum error rc;
+
+    journal_path(journal, segment->slot, path);
+    rc = journal->env->disk->open(journal->env, path, true, &segment->file);
+    if (rc == OK)
+        return segment;
+    free(segment);
+    fail(journal, rc, "a new journal segment could not be created");
+    return NULL;
+}
+
+static void prepare_on_done(struct env_disk_op *op, enum error rc)
+{
+    struct journal *journal = container_of(op, struct journal, prepare_op);
+    struct journal_segment *segment = journal->preparing;
+
+    if (rc != OK) { /* a full disk: go on with what there is, the next batch will tell */
+        journal->preparing = NULL;
+        list_append(&journal->spares, &segment->link);
+        buffer_close(&journal->zeros);
+        return;
+    }
+    journal->prepared_bytes += journal->zeros.size;
+    if (journal->prepared_bytes < journal->options.segment_bytes) {
+        uint64_t rest = journal->options.segment_bytes - journal->prepared_bytes;
+
+        if (rest < journal->zeros.size)
+            journal->zeros.size = (size_t)rest;
+        journal->env->disk->write_sync(journal->env, &journal->prepare_op, segment->file,
+                                       journal->prepared_bytes, buffer_slice(&journal->zeros),
+                                       prepare_on_done);
+        return;
+    }
+    journal->preparing = NULL;
+    list_append(&journal->spares, &segment->link);
+    buffer_close(&journal->zeros);
+}
+
+/* Fills a new file with zeros on a worker thread, so that no batch has to wait for the file system
+ * to find room. */
+static void prepare_spare(struct journal *journal)
+{
+    size_t bytes = PREPARE_BYTES;
+
+    if (journal->preparing != NULL || !list_is_empty(&journal->spares) || journal->has_failed)
+        return;
+    journal->preparing = create_segment(journal);
+    if (journal->preparing == NULL)
+        return;
+    if (bytes > journal->options.segment_bytes)
+        bytes = (size_t)journal->options.segment_bytes;
+    CHECK(buffer_reserve(&journal->zeros, bytes) == OK);
+    memset(journal->zeros.data, 0, bytes);
+    journal->zeros.size = bytes;
+    journal->prepared_bytes = 0;
+    journal->env->disk->write_sync(journal->env, &journal->prepare_op, journal->preparing->file, 0,
+                                   buffer_slice(&journal->zeros), prepare_on_done);
+}
+
+/* Batches go to another segment from now on. False after a failure. */
+static bool roll(struct journal *journal)
+{
+    uint64_t life = newest(journal)->life + 1;
+    struct journal_segment *segment;
+    struct list *spare;
+
+    reclaim(journal);
+    spare = list_pop(&journal->spares);
+    segment =
+        spare != NULL ? container_of(spare, struct journal_segment, link) : create_segment(journal);
+    if (segment == NULL)
+        return false;
+    segment->life = life;
+    segment->used = 0;
+    list_append(&journal->segments, &segment->link);
+    prepare_spare(journal);
+    return true;
+}
+
+/* ---- batches ---- */
+
+static void put(struct journal *journal, struct journal_batch_buffer *batch,
+                const struct journal_record *record)
+{
+    journal_record_put(&batch->bytes, batch->number, record);
+    journal->stats.records++;
+}
+
+static void put_checkpoints(struct journal *journal, struct journal_batch_buffer *batch)
+{
+    struct buffer data = BUFFER_INIT(CHECKPOINT_BYTES_MAX);
+    struct map_entry *entry;
+    size_t i = 0;
+
+    while ((entry = map_next(&journal->groups, &i)) != NULL) {
+        struct journal_group *group = entry->value;
+        struct journal_record record;
+
+        if (!group->exists)
+            continue;
+        journal_group_checkpoint(group, &record, &data);
+        put(journal, batch, &record);
+        group->state_batch = 0;
+    }
+    buffer_close(&data);
+}
+
+static void put_state(struct journal *journal, struct journal_batch_buffer *batch,
+                      struct journal_group *group, uint64_t term, uint64_t vote, uint32_t flags)
+{
+    struct journal_record record = {
+        .type = JOURNAL_STATE,
+        .kind = (uint8_t)flags,
+        .group = group->id,
+        .number = group->number + 1,
+        .index = vote,
+        .term = term,
+    };
+
+    put(journal, batch, &record);
+    CHECK(journal_group_take(group, &record, batch->segment->life) == OK);
+}
+
+/* The second copies of terms and votes that the batches before carried. */
+static void put_copies(struct journal *journal, struct journal_batch_buffer *batch)
+{
+    struct map_entry *entry;
+    size_t i = 0;
+
+    while ((entry = map_next(&journal->groups, &i)) != NULL) {
+        struct journal_group *group = entry->value;
+
+        if (group->state_batch == 0)
+            continue;
+        group->state_batch = 0;
+        put_state(journal, batch, group, group->term, group->vote, group->flags);
+    }
+}
+
+static struct journal_batch_buffer *open_batch(struct journal *journal)
+{
+    struct list *idle = list_pop(&journal->idle_batches);
+    struct journal_batch_buffer *batch = idle != NULL
+                                             ? container_of(idle, struct journal_batch_buffer, link)
+                                             : check_calloc(1, sizeof(*batch));
+
+    if (idle == NULL) {
+        buffer_init(&batch->bytes, BUFFER_UNLIMITED);
+        list_init(&batch->ops);
+    }
+    batch->number = journal->batch_next++;
+    batch->segment = newest(journal);
+    batch->offset = batch->segment->used;
+    batch->has_records = false;
+    CHECK(buffer_reserve(&batch->bytes, JOURNAL_BATCH_BYTES) == OK);
+    batch->bytes.size = JOURNAL_BATCH_BYTES; /* its own record, written when it is sealed */
+    if (batch->offset == 0)
+        put_checkpoints(journal, batch);
+    batch->head_bytes = batch->bytes.size;
+    put_copies(journal, batch);
+    list_append(&journal->batches, &batch->link);
+    journal->open = batch;
+    return batch;
+}
+
+static void seal(struct journal *journal)
+{
+    struct journal_batch_buffer *batch = journal->open;
+    struct journal_record record = {
+        .type = JOURNAL_BATCH,
+        .group = batch->segment->life,
+        .number = batch->number,
+        .index = batch->offset,
+        .term = journal_oldest(journal),
+    };
+
+    journal->seal = journal_batch_put(batch->bytes.data, &record, batch->bytes.size, journal->seal);
+    batch->segment->used = batch->offset + batch->bytes.size;
+    journal->open = NULL;
+}
+
+static void flush_on_turn_end(struct env_task *task)
+{
+    write_next(container_of(task, struct journal, flush_task));
+}
+
+/* The batch that a record of so many bytes goes to. A record that is larger than a whole segment
+ * gets one of its own, which grows. NULL after a failure. */
+static struct journal_batch_buffer *room(struct journal *journal, size_t bytes)
+{
+    struct journal_batch_buffer *batch;
+
+    if (journal->has_failed)
+        return NULL;
+    if (journal->open == NULL &&
+        newest(journal)->used + JOURNAL_BATCH_BYTES + bytes > journal->options.segment_bytes &&
+        newest(journal)->used > 0 && !roll(journal))
+        return NULL;
+    batch = journal->open != NULL ? journal->open : open_batch(journal);
+    if (batch->offset + batch->bytes.size + bytes > journal->options.segment_bytes &&
+        (batch->offset > 0 || batch->bytes.size > batch->head_bytes)) {
+        seal(journal);
+        if (!roll(journal))
+            return NULL;
+        batch = open_batch(journal);
+    }
+    batch->has_records = true;
+    env_defer(journal->env, &journal->flush_task, flush_on_turn_end);
+    return batch;
+}
+
+static void batch_retire(struct journal *journal, struct journal_batch_buffer *batch)
+{
+    if (batch->bytes.capacity > IDLE_BYTES_MAX)
+        buffer_close(&batch->bytes);
+    buffer_clear(&batch->bytes);
+    list_append(&journal->idle_batches, &batch->link);
+}
+
+static void report_laggards(struct journal *journal)
+{
+    uint64_t oldest;
+    struct map_entry *entry;
+    size_t i = 0;
+
+    reclaim(journal);
+    if (segment_count(journal) <= journal->options.segments_soft)
+        return;
+    oldest = journal_oldest(journal);
+    while ((entry = map_next(&journal->groups, &i)) != NULL) {
+        struct journal_group *group = entry->value;
+
+        if (journal_group_oldest(group) == oldest)
+            journal->options.on_laggard(journal->options.user, group->id);
+    }
+}
+
+/* Nothing follows the last batch: prove it durable by one more, which is empty. */
+static void proof_on_timer(struct env_timer *timer)
+{
+    struct journal *journal = container_of(timer, struct journal, proof_timer);
+
+    if (journal->has_failed || !list_is_empty(&journal->batches))
+        return;
+    if (newest(journal)->used + JOURNAL_BATCH_BYTES > journal->options.segment_bytes &&
+        !roll(journal))
+        return;
+    open_batch(journal);
+    write_next(journal);
+}
+
+static void write_on_done(struct env_disk_op *op, enum error rc)
+{
+    struct journal *journal = container_of(op, struct journal, write_op);
+    struct journal_batch_buffer *batch = journal->writing;
+    bool is_first = batch->offset == 0;
+    struct list *link;
+
+    journal->writing = NULL;
+    if (rc != OK) {
+        fail(journal, rc, "the journal could not be written");
+        return;
+    }
+    list_remove(&batch->link);
+    journal->stats.syncs++;
+    journal->stats.bytes += batch->bytes.size;
+    write_next(journal);
+    if (journal->writing == NULL && batch->has_records)
+        env_timer_start(journal->env, &journal->proof_timer, PROOF_DELAY_US, proof_on_timer);
+    while ((link = list_pop(&batch->ops)) != NULL) {
+        struct journal_op *done = container_of(link, struct journal_op, link);
+
+        link->next = NULL;
+        done->cb(done);
+    }
+    batch_retire(journal, batch);
+    if (is_first)
+        report_laggards(journal);
+}
+
+static void write_next(struct journal *journal)
+{
+    struct journal_batch_buffer *batch;
+
+    if (journal->writing != NULL || journal->has_failed || list_is_empty(&journal->batches))
+        return;
+    batch = container_of(journal->batches.next, struct journal_batch_buffer, link);
+    if (batch == journal->open)
+        seal(journal);
+    journal->writing = batch;
+    env_timer_stop(journal->env, &journal->proof_timer);
+    journal->env->disk->write_sync(journal->env, &journal->write_op, batch->segment->file,
+                                   batch->offset, buffer_slice(&batch->bytes), write_on_done);
+}
+
+/* ---- appending ---- */
+
+static void attach(struct journal_batch_buffer *batch, struct journal_op *op)
+{
+    if (op != NULL)
+        list_append(&batch->ops, &op->link);
+}
+
+void journal_cancel(struct journal_op *op)
+{
+    if (op->link.next == NULL)
+        return;
+    list_remove(&op->link);
+    op->link.next = NULL;
+}
+
+/* Numbers the record, writes it, notes what it says. NULL after a failure. */
+static struct journal_batch_buffer *append(struct journal *journal, struct journal_group *group,
+                                           struct journal_record *record)
+{
+    struct journal_batch_buffer *batch = room(journal, journal_record_bytes(record->data.size));
+
+    if (batch == NULL)
+        return NULL;
+    record->group = group->id;
+    record->number = group->number + 1; /* after room(), which may have put a copy */
+    put(journal, batch, record);
+    CHECK(journal_group_take(group, record, batch->segment->life) == OK);
+    return batch;
+}
+
+void journal_set_state(struct journal *journal, struct journal_op *op, uint64_t id, uint64_t term,
+                       uint64_t vote, uint32_t flags)
+{
+    struct journal_group *group = journal_group_get(journal, id);
+    struct journal_record record = {
+        .type = JOURNAL_STATE,
+        .kind = (uint8_t)flags,
+        .index = vote,
+        .term = term,
+    };
+    struct journal_batch_buffer *batch = append(journal, group, &record);
+
+    if (batch == NULL)
+        return;
+    group->state_batch = batch->number;
+    attach(batch, op);
+}
+
+void journal_append(struct journal *journal, struct journal_op *op, uint64_t id, uint64_t index,
+                    const struct journal_entry *entries, size_t count)
+{
+    struct journal_group *group = journal_group_get(journal, id);
+    struct journal_batch_buffer *batch = NULL;
+
+    CHECK(index <= group->last + 1 && count > 0);
+    for (size_t i = 0; i < count; i++) {
+        struct journal_record record = {
+            .type = JOURNAL_ENTRY,
+            .kind = entries[i].kind,
+            .index = index + i,
+            .term = entries[i].term,
+            .data = entries[i].data,
+        };
+
+        batch = append(journal, group, &record);
+        if (batch == NULL)
+            return;
+    }
+    attach(batch, op);
+}
+
+void journal_append_again_begin(struct journal *journal, uint64_t id)
+{
+    journal_group_get(journal, id)->note_count = 0;
+}
+
+void journal_append_again(struct journal *journal, uint64_t id, uint64_t index,
+                          const struct journal_entry *entry)
+{
+    struct journal_group *group = journal_group_get(journal, id);
+    struct journal_record record = {
+        .type = JOURNAL_ENTRY,
+        .kind = entry->kind,
+        .flags = JOURNAL_FLAG_AGAIN,
+        .index = index,
+        .term = entry->term,
+        .data = entry->data,
+    };
+
+    CHECK(index >= group->first && index <= group->last);
+    append(journal, group, &record);
+}
+
+void journal_truncate(struct journal *journal, uint64_t id, uint64_t index)
+{
+    struct journal_record record = {.type = JOURNAL_TRUNCATE, .index = index};
+
+    append(journal, journal_group_get(journal, id), &record);
+}
+
+static void mark(struct journal *journal, struct journal_op *op, uint64_t id,
+                 struct journal_record *record, uint64_t first, struct slice caller_data)
+{
+    struct buffer data = BUFFER_INIT(CHECKPOINT_BYTES_MAX);
+    struct journal_batch_buffer *batch;
+
+    CHECK(caller_data.size <= JOURNAL_MARK_BYTES_MAX && first <= record->index + 1);
+    buffer_put_u64(&data, first);
+    buffer_put_slice(&data, caller_data);
+    record->type = JOURNAL_MARK;
+    record->data = buffer_slice(&data);
+    batch = append(journal, journal_group_get(journal, id), record);
+    if (batch != NULL)
+        attach(batch, op);
+    buffer_close(&data);
+}
+
+void journal_mark(struct journal *journal, struct journal_op *op, uint64_t id, uint64_t index,
+                  uint64_t term, uint64_t first, struct slice data)
+{
+    struct journal_record record = {.index = index, .term = term};
+
+    mark(journal, op, id, &record, first, data);
+}
+
+void journal_mark_reset(struct journal *journal, struct journal_op *op, uint64_t id, uint64_t index,
+                        uint64_t term, struct slice data)
+{
+    struct journal_record record = {.flags = JOURNAL_FLAG_RESET, .index = index, .term = term};
+
+    mark(journal, op, id, &record, index + 1, data);
+}
+
+void journal_forget(struct journal *journal, uint64_t id)
+{
+    struct journal_group *group = journal_group_find(journal, id);
+    struct journal_record record = {.type = JOURNAL_FORGET};
+
+    if (group != NULL && (group->exists || group->is_damaged))
+        append(journal, group, &record);
+}
+
+/* ---- asking ---- */
+
+bool journal_find(const struct journal *journal, uint64_t id, struct journal_state *state)
+{
+    const struct journal_group *group = journal_group_find(journal, id);
+
+    if (group == NULL || (!group->exists && !group->is_damaged))
+        return false;
+    *state = (struct journal_state){
+        .term = group->term,
+        .vote = group->vote,
+        .flags = group->flags,
+        .mark_index = group->mark_index,
+        .mark_term = group->mark_term,
+        .mark_data = buffer_slice(&group->mark_data),
+        .first = group->first,
+        .last = group->last,
+        .is_damaged = group->is_damaged,
+    };
+    return true;
+}
+
+bool journal_is_damaged(const struct journal *journal)
+{
+    return journal->is_damaged;
+}
+
+void journal_stats(const struct journal *journal, struct journal_stats *stats)
+{
+    *stats = journal->stats;
+    stats->segments = segment_count(journal);
+}
+
+/* ---- opening and freeing ---- */
+
+static enum error create_first(struct journal *journal)
+{
+    struct journal_segment *segment = journal_segment_new(journal, journal->slot_next);
+    char path[JOURNAL_PATH_BYTES];
+    enum error rc;
+
+    list_append(&journal->segments, &segment->link);
+    segment->life = 1;
+    journal_path(journal, segment->slot, path);
+    rc = journal->env->disk->open(journal->env, path, true, &segment->file);
+    if (rc == OK)
+        rc =
+            journal->env->disk->resize(journal->env, segment->file, journal->options.segment_bytes);
+    return rc;
+}
+
+enum error journal_open(struct env *env, const struct journal_options *options,
+                        const struct journal_visitor *visitor, struct journal **journal_out)
+{
+    struct journal *journal = check_calloc(1, sizeof(*journal));
+    enum error rc;
+
+    journal->env = env;
+    journal->options = *options;
+    journal->folder = check_strdup(options->folder);
+    journal->batch_next = 1;
+    map_init(&journal->groups);
+    list_init(&journal->segments);
+    list_init(&journal->spares);
+    list_init(&journal->batches);
+    list_init(&journal->idle_batches);
+    buffer_init(&journal->zeros, PREPARE_BYTES);
+    rc = env->disk->make_folder(env, options->folder);
+    if (rc == OK)
+        rc = journal_load(journal, visitor);
+    if (rc == OK && list_is_empty(&journal->segments))
+        rc = create_first(journal);
+    if (rc != OK) {
+        journal_free(journal);
+        return rc;
+    }
+    *journal_out = journal;
+    return OK;
+}
+
+static void segments_free(struct journal *journal, struct list *segments)
+{
+    struct list *link;
+
+    while ((link = list_pop(segments)) != NULL) {
+        struct journal_segment *segment = container_of(link, struct journal_segment, link);
+
+        if (segment->file != NULL)
+            journal->env->disk->close(journal->env, segment->file);
+        free(segment);
+    }
+}
+
+static void batches_free(struct list *batches)
+{
+    struct list *link;
+
+    while ((link = list_pop(batches)) != NULL) {
+        struct journal_batch_buffer *batch = container_of(link, struct journal_batch_buffer, link);
+
+        buffer_close(&batch->bytes);
+        free(batch);
+    }
+}
+
+void journal_free(struct journal *journal)
+{
+    struct map_entry *entry;
+    size_t i = 0;
+
+    if (journal == NULL)
+        return;
+    env_timer_stop(journal->env, &journal->proof_timer);
+    env_defer_cancel(journal->env, &journal->flush_task);
+    if (journal->preparing != NULL)
+        list_append(&journal->spares, &journal->preparing->link);
+    segments_free(journal, &journal->segments);
+    segments_free(journal, &journal->spares);
+    batches_free(&journal->batches);
+    batches_free(&journal->idle_batches);
+    while ((entry = map_next(&journal->groups, &i)) != NULL)
+        journal_group_free(entry->value);
+    map_close(&journal->groups);
+    buffer_close(&journal->zeros);
+    free(journal->folder);
+    free(journal);
+}
