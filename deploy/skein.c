@@ -1,0 +1,627 @@
+/* skein: the operator's command. Starts and stops a cluster on this machine, breaks parts of it and
+ * puts them back, shows how it is, loads it. `skein help` says how. */
+
+#include "deploy/cluster.h"
+#include "deploy/load.h"
+#include "deploy/status.h"
+#include "proto/base/check.h"
+
+#include <errno.h>
+#include <ftw.h>
+#include <getopt.h>
+#include <inttypes.h>
+#include <signal.h>
+#include <stdio.h>
+#include <sys/stat.h>
+#include <time.h>
+#include <unistd.h>
+
+#define READY_MS 60000u
+#define STOP_MS 15000u
+#define POLL_MS 100u
+
+enum exit_code { EXIT_OK = 0, EXIT_BAD = 1, EXIT_USAGE = 2 };
+
+struct options { /* of every command; each uses what concerns it */
+    char data[CLUSTER_PATH_BYTES];
+    struct cluster_plan plan;
+    struct load_options load;
+    bool is_json;
+    bool is_forced;
+    bool is_following;
+    bool is_kept;
+    unsigned lines;
+};
+
+static const char help[] =
+    "skein - a serverless cloud that survives its machines\n"
+    "\n"
+    "  skein up [--nodes 6] [--regions 3] [--controllers 3] [--port 4566]\n"
+    "           [--wan us-east-1:eu-west-1=80ms,...] [--insecure-any-key]\n"
+    "                          make a cluster, or start the one that is there; waits until it "
+    "answers\n"
+    "  skein env               what to export: eval \"$(skein env)\"\n"
+    "  skein status            regions, nodes, leaders, lag, and what is wrong if anything is\n"
+    "  skein kill TARGET       SIGKILL, as a power switch would\n"
+    "  skein pause TARGET      SIGSTOP: it is there and says nothing\n"
+    "  skein resume TARGET     SIGCONT\n"
+    "  skein start TARGET      start what is down\n"
+    "  skein stop TARGET       SIGTERM: hands its leaderships over, then ends\n"
+    "  skein load checkout [--rate 300] [--seconds 60] [--kill-every 5s]\n"
+    "                          place orders at a fixed rate, then read each back from every "
+    "region;\n"
+    "                          exit 1 if one was lost, duplicated or failed\n"
+    "  skein logs NAME [--follow] [--lines 100]\n"
+    "  skein down [--keep]     stop everything and remove its data; --keep: leave the data\n"
+    "\n"
+    "TARGET is a name (node-3, controller-1), 'region NAME', 'leader-of TABLE' (the node that "
+    "leads most\n"
+    "shards), 'controllers', 'nodes' or 'all'.\n"
+    "Everywhere: --data DIR (default: the user's state folder), --json for scripts.\n"
+    "Exit codes: 0 done, 1 not done, 2 not understood.\n";
+
+/* ---- small things
+ * -------------------------------------------------------------------------------- */
+
+static int complain(const char *why)
+{
+    (void)fprintf(stderr, "skein: %s\n", why);
+    return EXIT_BAD;
+}
+
+static void pause_ms(unsigned milliseconds)
+{
+    const struct timespec pause = {.tv_sec = milliseconds / 1000,
+                                   .tv_nsec = (milliseconds % 1000) * 1000000L};
+
+    (void)nanosleep(&pause, NULL);
+}
+
+static int with_cluster(const struct options *options,
+                        int (*run)(struct cluster *, const struct options *, int, char **),
+                        int count, char **words)
+{
+    char why[ERROR_WHY_BYTES] = "";
+    struct cluster cluster;
+
+    if (cluster_load(options->data, &cluster, why) != OK)
+        return complain(why);
+    int code = run(&cluster, options, count, words);
+
+    cluster_close(&cluster);
+    return code;
+}
+
+/* ---- up, down
+ * ------------------------------------------------------------------------------------- */
+
+static enum error start_daemon(const struct daemon *daemon)
+{
+    enum error rc = daemon_start(daemon);
+
+    if (rc != OK)
+        (void)fprintf(stderr, "skein: cannot start %s: %s\n", daemon->name,
+                      rc == ERR_NOT_FOUND ? "its program is not beside skein; build it first"
+                                          : error_text(rc));
+    return rc;
+}
+
+/* Wait until every shard is led. Says what it waits for once a second. */
+static enum error wait_until_serving(struct cluster *cluster, const struct options *options)
+{
+    for (unsigned waited = 0; waited < READY_MS; waited += POLL_MS) {
+        struct status status;
+
+        status_gather(cluster, 1000, &status);
+        bool is_serving = status_is_serving(&status) && status.nodes_up == status.node_count;
+
+        if (waited % 1000 == 0 && waited > 0 && !is_serving && !options->is_json)
+            (void)printf("waiting: %u of %zu nodes answer, %u of %u shards have a leader\n",
+                         status.nodes_up, status.node_count, status.shards_led, status.shard_count);
+        status_close(&status);
+        if (is_serving)
+            return OK;
+        pause_ms(POLL_MS);
+    }
+    return ERR_TIMEOUT;
+}
+
+static int up_started(struct cluster *cluster, const struct options *options, int count,
+                      char **words)
+{
+    enum error rc = OK;
+
+    (void)count;
+    (void)words;
+    if (!options->is_json)
+        (void)printf("starting %zu nodes and %zu controllers in %zu regions\n",
+                     cluster->file.node_count, cluster->controller_count, cluster->region_count);
+    for (size_t i = 0; i < cluster->daemon_count && rc == OK; i++)
+        rc = start_daemon(&cluster->daemons[i]);
+    if (rc != OK)
+        return EXIT_BAD;
+    rc = wait_until_serving(cluster, options);
+    if (rc != OK)
+        return complain("the cluster does not answer; see: skein status, skein logs node-1");
+    if (options->is_json)
+        (void)printf("{\"endpoint\":\"http://127.0.0.1:%u\",\"data\":\"%s\"}\n", cluster->file.port,
+                     cluster->data);
+    else
+        (void)printf("ready: http://127.0.0.1:%u  (data in %s)\n"
+                     "next:  eval \"$(skein env)\"   then use aws, boto3, any AWS SDK\n",
+                     cluster->file.port, cluster->data);
+    return EXIT_OK;
+}
+
+static int up(const struct options *options)
+{
+    char why[ERROR_WHY_BYTES] = "";
+    enum error rc = cluster_make(options->data, &options->plan, why);
+
+    if (rc != OK && rc != ERR_EXISTS)
+        return complain(why);
+    if (options->plan.any_key)
+        (void)fprintf(stderr,
+                      "skein: WARNING: --insecure-any-key: anybody who reaches the port may do "
+                      "anything, and POST /_skein/reset empties everything\n");
+    return with_cluster(options, up_started, 0, NULL);
+}
+
+static int remove_one(const char *path, const struct stat *status, int kind, struct FTW *place)
+{
+    (void)status;
+    (void)kind;
+    (void)place;
+    return remove(path);
+}
+
+/* Stop all at once: there is nobody left to hand leaderships to. */
+static int down_stopped(struct cluster *cluster, const struct options *options, int count,
+                        char **words)
+{
+    char path[CLUSTER_PATH_BYTES + 64];
+    int code = EXIT_OK;
+
+    (void)count;
+    (void)words;
+    for (size_t i = 0; i < cluster->daemon_count; i++) {
+        (void)!daemon_signal(&cluster->daemons[i], SIGCONT);
+        (void)!daemon_signal(&cluster->daemons[i], options->is_kept ? SIGTERM : SIGKILL);
+    }
+    for (size_t i = 0; i < cluster->daemon_count; i++) {
+        if (daemon_wait(&cluster->daemons[i], STOP_MS) == OK)
+            continue;
+        (void)!daemon_signal(&cluster->daemons[i], SIGKILL);
+        if (daemon_wait(&cluster->daemons[i], STOP_MS) != OK)
+            code = complain("a process does not end");
+    }
+    if (options->is_kept || code != EXIT_OK)
+        return code;
+    /* Only what skein made: each daemon's folder, and the two files. */
+    for (size_t i = 0; i < cluster->daemon_count; i++) {
+        if (nftw(cluster->daemons[i].folder, remove_one, 16, FTW_DEPTH | FTW_PHYS) != 0)
+            code = complain("a data folder cannot be removed");
+    }
+    (void)snprintf(path, sizeof(path), "%.390s/credentials", cluster->data);
+    (void)unlink(path);
+    (void)snprintf(path, sizeof(path), "%.390s/cluster.conf", cluster->data);
+    (void)unlink(path);
+    if (!options->is_json)
+        (void)printf("down; the data in %s is gone\n", cluster->data);
+    return code;
+}
+
+/* ---- targets
+ * ---------------------------------------------------------------------------------------- */
+
+struct target {
+    struct daemon *daemons[128];
+    size_t count;
+};
+
+static void target_add(struct target *target, struct daemon *daemon)
+{
+    if (target->count < ARRAY_COUNT(target->daemons))
+        target->daemons[target->count++] = daemon;
+}
+
+static bool is_selected(const struct cluster *cluster, const struct daemon *daemon,
+                        const char *word, const char *name)
+{
+    if (strcmp(word, "region") == 0)
+        return strcmp(cluster_region_of(cluster, daemon), name) == 0;
+    if (strcmp(word, "nodes") == 0)
+        return !daemon->is_controller;
+    if (strcmp(word, "controllers") == 0)
+        return daemon->is_controller;
+    return strcmp(word, "all") == 0 || strcmp(word, daemon->name) == 0;
+}
+
+static enum error target_find(struct cluster *cluster, int count, char **words,
+                              struct target *target)
+{
+    const char *word = count > 0 ? words[0] : "";
+    const char *name = count > 1 ? words[1] : "";
+
+    *target = (struct target){0};
+    if (strcmp(word, "leader-of") == 0) {
+        struct status status;
+
+        status_gather(cluster, 1000, &status);
+        const struct status_node *leader = status_busiest_leader(&status);
+
+        if (leader != NULL)
+            target_add(target, cluster_find(cluster, leader->process->name));
+        status_close(&status);
+    } else {
+        for (size_t i = 0; i < cluster->daemon_count; i++)
+            if (is_selected(cluster, &cluster->daemons[i], word, name))
+                target_add(target, &cluster->daemons[i]);
+    }
+    if (target->count > 0)
+        return OK;
+    (void)fprintf(stderr, "skein: no process is called '%s%s%s'; there are:", word,
+                  name[0] != '\0' ? " " : "", name);
+    for (size_t i = 0; i < cluster->daemon_count; i++)
+        (void)fprintf(stderr, " %s", cluster->daemons[i].name);
+    for (size_t i = 0; i < cluster->region_count; i++)
+        (void)fprintf(stderr, ", region %s", cluster->regions[i]);
+    (void)fprintf(stderr, "\n");
+    return ERR_NOT_FOUND;
+}
+
+static int signal_target(struct cluster *cluster, const struct options *options, int count,
+                         char **words, int number, const char *past)
+{
+    struct target target;
+    int code = EXIT_OK;
+
+    if (target_find(cluster, count, words, &target) != OK)
+        return EXIT_BAD;
+    for (size_t i = 0; i < target.count; i++) {
+        enum error rc = daemon_signal(target.daemons[i], number);
+
+        if (rc == OK && (number == SIGKILL || number == SIGTERM))
+            rc = daemon_wait(target.daemons[i], STOP_MS);
+        if (rc == OK && !options->is_json)
+            (void)printf("%s %s (%s)\n", past, target.daemons[i]->name,
+                         cluster_region_of(cluster, target.daemons[i]));
+        if (rc == ERR_NOT_FOUND)
+            (void)fprintf(stderr, "skein: %s does not run\n", target.daemons[i]->name);
+        else if (rc != OK)
+            (void)fprintf(stderr, "skein: %s: %s\n", target.daemons[i]->name, error_text(rc));
+        if (rc != OK)
+            code = EXIT_BAD;
+    }
+    return code;
+}
+
+static int kill_target(struct cluster *cluster, const struct options *options, int count,
+                       char **words)
+{
+    return signal_target(cluster, options, count, words, SIGKILL, "killed");
+}
+
+static int pause_target(struct cluster *cluster, const struct options *options, int count,
+                        char **words)
+{
+    return signal_target(cluster, options, count, words, SIGSTOP, "paused");
+}
+
+static int resume_target(struct cluster *cluster, const struct options *options, int count,
+                         char **words)
+{
+    return signal_target(cluster, options, count, words, SIGCONT, "resumed");
+}
+
+static int stop_target(struct cluster *cluster, const struct options *options, int count,
+                       char **words)
+{
+    return signal_target(cluster, options, count, words, SIGTERM, "stopped");
+}
+
+static int start_target(struct cluster *cluster, const struct options *options, int count,
+                        char **words)
+{
+    struct target target;
+    int code = EXIT_OK;
+
+    if (target_find(cluster, count, words, &target) != OK)
+        return EXIT_BAD;
+    for (size_t i = 0; i < target.count; i++) {
+        if (start_daemon(target.daemons[i]) != OK)
+            code = EXIT_BAD;
+        else if (!options->is_json)
+            (void)printf("started %s (%s)\n", target.daemons[i]->name,
+                         cluster_region_of(cluster, target.daemons[i]));
+    }
+    return code;
+}
+
+/* ---- the rest
+ * ------------------------------------------------------------------------------------------ */
+
+static int show_status(struct cluster *cluster, const struct options *options, int count,
+                       char **words)
+{
+    struct status status;
+
+    (void)count;
+    (void)words;
+    status_gather(cluster, 2000, &status);
+    if (options->is_json)
+        status_print_json(cluster, &status);
+    else
+        status_print(cluster, &status, isatty(STDOUT_FILENO) == 1);
+    int code = status_is_serving(&status) ? EXIT_OK : EXIT_BAD;
+
+    status_close(&status);
+    return code;
+}
+
+static int show_env(struct cluster *cluster, const struct options *options, int count, char **words)
+{
+    (void)options;
+    (void)count;
+    (void)words;
+    (void)printf("export AWS_ENDPOINT_URL=http://127.0.0.1:%u\n"
+                 "export AWS_ACCESS_KEY_ID=%s\n"
+                 "export AWS_SECRET_ACCESS_KEY=%s\n"
+                 "export AWS_DEFAULT_REGION=%s\n"
+                 "export AWS_REGION=%s\n"
+                 "export SKEIN_ENDPOINT=http://127.0.0.1:%u\n",
+                 cluster->file.port, cluster->access_key, cluster->secret, cluster->regions[0],
+                 cluster->regions[0], cluster->file.port);
+    return EXIT_OK;
+}
+
+static int show_logs(struct cluster *cluster, const struct options *options, int count,
+                     char **words)
+{
+    const struct daemon *daemon = count > 0 ? cluster_find(cluster, words[0]) : NULL;
+    char path[600];
+    char lines[32];
+
+    if (daemon == NULL)
+        return complain("logs of whom? A name as in skein status, for instance: skein logs node-1");
+    (void)snprintf(path, sizeof(path), "%s/log", daemon->folder);
+    (void)snprintf(lines, sizeof(lines), "-n%u", options->lines);
+    (void)fflush(stdout);
+    if (options->is_following)
+        (void)execlp("tail", "tail", lines, "-F", path, (char *)NULL);
+    else
+        (void)execlp("tail", "tail", lines, path, (char *)NULL);
+    return complain("tail cannot be run");
+}
+
+static void print_load_json(const struct load_result *result)
+{
+    (void)printf("{\"sent\":%" PRIu64 ",\"acknowledged\":%" PRIu64 ",\"lost\":%" PRIu64
+                 ",\"duplicated\":%" PRIu64 ",\"failed\":%" PRIu64 ",\"retries\":%" PRIu64
+                 ",\"kills\":%" PRIu64 ",\"gap_ms\":%" PRIu64
+                 ",\"p50_ms\":%.2f,\"p90_ms\":%.2f,\"p99_ms\":%.2f,\"max_ms\":%.2f}\n",
+                 result->sent, result->acknowledged, result->lost, result->duplicated,
+                 result->failed, result->retries, result->kills, result->gap_ms, result->p50_ms,
+                 result->p90_ms, result->p99_ms, result->max_ms);
+}
+
+static int load(struct cluster *cluster, const struct options *options, int count, char **words)
+{
+    struct load_options load = options->load;
+    struct load_result result;
+    char why[ERROR_WHY_BYTES] = "";
+
+    if (count != 1 || strcmp(words[0], "checkout") != 0)
+        return complain("the only load is: skein load checkout");
+    load.is_json = options->is_json;
+    if (load_checkout(cluster, &load, &result, why) != OK)
+        return complain(why);
+    if (options->is_json)
+        print_load_json(&result);
+    else
+        (void)printf("latency p50 %.1f ms, p90 %.1f ms, p99 %.1f ms, max %.1f ms; %" PRIu64
+                     " kills, %" PRIu64 " retries\n"
+                     "acknowledged %" PRIu64 ", lost %" PRIu64 ", duplicated %" PRIu64
+                     ", failed requests %" PRIu64 ", longest gap %" PRIu64 " ms\n",
+                     result.p50_ms, result.p90_ms, result.p99_ms, result.max_ms, result.kills,
+                     result.retries, result.acknowledged, result.lost, result.duplicated,
+                     result.failed, result.gap_ms);
+    return result.lost == 0 && result.duplicated == 0 && result.failed == 0 ? EXIT_OK : EXIT_BAD;
+}
+
+/* ---- arguments
+ * ----------------------------------------------------------------------------------------- */
+
+struct command {
+    const char *name;
+    int (*run)(struct cluster *, const struct options *, int, char **);
+};
+
+static const struct command commands[] = {
+    {"down", down_stopped},  {"status", show_status}, {"env", show_env},
+    {"kill", kill_target},   {"pause", pause_target}, {"resume", resume_target},
+    {"start", start_target}, {"stop", stop_target},   {"logs", show_logs},
+    {"load", load},
+};
+
+enum option_letter {
+    OPTION_DATA = 256,
+    OPTION_NODES,
+    OPTION_REGIONS,
+    OPTION_CONTROLLERS,
+    OPTION_SHARDS,
+    OPTION_REPLICAS,
+    OPTION_PORT,
+    OPTION_WAN,
+    OPTION_ANY_KEY,
+    OPTION_RATE,
+    OPTION_SECONDS,
+    OPTION_KILL_EVERY,
+    OPTION_SEED,
+    OPTION_API,
+    OPTION_STAGE,
+    OPTION_TABLE,
+    OPTION_FOLLOW,
+    OPTION_LINES,
+    OPTION_KEEP,
+    OPTION_JSON,
+    OPTION_HELP
+};
+
+static const struct option long_options[] = {
+    {"data", required_argument, NULL, OPTION_DATA},
+    {"nodes", required_argument, NULL, OPTION_NODES},
+    {"regions", required_argument, NULL, OPTION_REGIONS},
+    {"controllers", required_argument, NULL, OPTION_CONTROLLERS},
+    {"shards", required_argument, NULL, OPTION_SHARDS},
+    {"replicas", required_argument, NULL, OPTION_REPLICAS},
+    {"port", required_argument, NULL, OPTION_PORT},
+    {"wan", required_argument, NULL, OPTION_WAN},
+    {"insecure-any-key", no_argument, NULL, OPTION_ANY_KEY},
+    {"rate", required_argument, NULL, OPTION_RATE},
+    {"seconds", required_argument, NULL, OPTION_SECONDS},
+    {"kill-every", required_argument, NULL, OPTION_KILL_EVERY},
+    {"seed", required_argument, NULL, OPTION_SEED},
+    {"api", required_argument, NULL, OPTION_API},
+    {"stage", required_argument, NULL, OPTION_STAGE},
+    {"table", required_argument, NULL, OPTION_TABLE},
+    {"follow", no_argument, NULL, OPTION_FOLLOW},
+    {"lines", required_argument, NULL, OPTION_LINES},
+    {"keep", no_argument, NULL, OPTION_KEEP},
+    {"json", no_argument, NULL, OPTION_JSON},
+    {"help", no_argument, NULL, OPTION_HELP},
+    {NULL, 0, NULL, 0},
+};
+
+/* A whole number within its range, `unit` allowed behind it ("5s"). Ends the program otherwise. */
+static unsigned number(const char *text, const char *unit, unsigned min, unsigned max)
+{
+    char *end;
+
+    errno = 0;
+    unsigned long value = strtoul(text, &end, 10);
+
+    if (errno != 0 || end == text || (*end != '\0' && strcmp(end, unit) != 0) || value < min ||
+        value > max) {
+        (void)fprintf(stderr, "skein: '%s' is not a number from %u to %u\n", text, min, max);
+        exit(EXIT_USAGE);
+    }
+    return (unsigned)value;
+}
+
+static void take_option(struct options *options, int letter)
+{
+    switch (letter) {
+    case OPTION_DATA: {
+        char *absolute = realpath(optarg, NULL);
+
+        if (absolute != NULL || optarg[0] == '/')
+            (void)snprintf(options->data, sizeof(options->data), "%s",
+                           absolute != NULL ? absolute : optarg);
+        else if (getcwd(options->data, sizeof(options->data)) != NULL)
+            (void)snprintf(options->data + strlen(options->data),
+                           sizeof(options->data) - strlen(options->data), "/%s", optarg);
+        free(absolute);
+        break;
+    }
+    case OPTION_NODES:
+        options->plan.nodes = number(optarg, "", 1, 64);
+        break;
+    case OPTION_REGIONS:
+        options->plan.regions = number(optarg, "", 1, 10);
+        break;
+    case OPTION_CONTROLLERS:
+        options->plan.controllers = number(optarg, "", 1, 9);
+        break;
+    case OPTION_SHARDS:
+        options->plan.shards = number(optarg, "", 1, CLUSTER_FILE_SHARDS_MAX);
+        break;
+    case OPTION_REPLICAS:
+        options->plan.replicas = number(optarg, "", 1, 5);
+        break;
+    case OPTION_PORT:
+        options->plan.port = (uint16_t)number(optarg, "", 1, 65535);
+        break;
+    case OPTION_WAN:
+        options->plan.wan = optarg;
+        break;
+    case OPTION_ANY_KEY:
+        options->plan.any_key = true;
+        break;
+    case OPTION_RATE:
+        options->load.rate = number(optarg, "", 1, 100000);
+        break;
+    case OPTION_SECONDS:
+        options->load.seconds = number(optarg, "s", 1, 3600);
+        break;
+    case OPTION_KILL_EVERY:
+        options->load.kill_every_ms = number(optarg, "s", 1, 3600) * 1000;
+        break;
+    case OPTION_SEED:
+        options->load.seed = number(optarg, "", 0, UINT32_MAX);
+        break;
+    case OPTION_API:
+        options->load.api = optarg;
+        break;
+    case OPTION_STAGE:
+        options->load.stage = optarg;
+        break;
+    case OPTION_TABLE:
+        options->load.table = optarg;
+        break;
+    case OPTION_FOLLOW:
+        options->is_following = true;
+        break;
+    case OPTION_LINES:
+        options->lines = number(optarg, "", 1, 1000000);
+        break;
+    case OPTION_KEEP:
+        options->is_kept = true;
+        break;
+    case OPTION_JSON:
+        options->is_json = true;
+        break;
+    case OPTION_HELP:
+        (void)fputs(help, stdout);
+        exit(EXIT_OK);
+    default:
+        (void)fprintf(stderr, "skein: see skein help\n");
+        exit(EXIT_USAGE);
+    }
+}
+
+int main(int count, char **words)
+{
+    struct options options = {
+        .plan =
+            {.nodes = 6, .regions = 3, .controllers = 3, .shards = 12, .replicas = 3, .port = 4566},
+        .load = {.rate = 300,
+                 .seconds = 60,
+                 .restart_after_ms = 3000,
+                 .seed = (uint64_t)time(NULL),
+                 .stage = "prod",
+                 .table = "Orders"},
+        .lines = 100,
+    };
+    int letter;
+
+    (void)signal(SIGPIPE, SIG_IGN);
+    cluster_default_data(options.data);
+    while ((letter = getopt_long(count, words, "h", long_options, NULL)) != -1)
+        take_option(&options, letter);
+    const char *name = optind < count ? words[optind++] : "help";
+
+    if (options.plan.replicas > options.plan.nodes)
+        options.plan.replicas = options.plan.nodes;
+    if (strcmp(name, "help") == 0) {
+        (void)fputs(help, stdout);
+        return EXIT_OK;
+    }
+    if (strcmp(name, "up") == 0)
+        return up(&options);
+    for (size_t i = 0; i < ARRAY_COUNT(commands); i++)
+        if (strcmp(name, commands[i].name) == 0)
+            return with_cluster(&options, commands[i].run, count - optind, words + optind);
+    (void)fprintf(stderr, "skein: there is no command '%s'; see skein help\n", name);
+    return EXIT_USAGE;
+}
