@@ -249,6 +249,7 @@ static void update_answer(struct view *view, struct view_update *update)
         rc = run_changes(view, buffer_slice(&body), false);
     }
     buffer_close(&body);
+    update->view = NULL;
     update->cb(update, injected != OK ? injected : rc);
 }
 
@@ -281,6 +282,15 @@ void view_update_start(struct view *view, struct view_update *update,
     }
     list_append(&view->updates, &update->link);
     env_defer(view->env, &view->task, view_on_turn);
+}
+
+void view_update_cancel(struct view_update *update)
+{
+    if (update->view == NULL)
+        return;
+    list_remove(&update->link);
+    buffer_close(&update->body);
+    update->view = NULL;
 }
 
 void fake_view_fail(struct view *view, enum error rc, bool is_applied)
