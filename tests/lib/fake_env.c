@@ -2,6 +2,11 @@
 
 #include "proto/base/check.h"
 
+struct work_item { /* one call of env_worker.queue */
+    struct env_timer timer;
+    struct env_work *work;
+};
+
 static struct fake_env *fake_of(struct env *env)
 {
     return env->impl;
@@ -56,6 +61,24 @@ static void fake_random_bytes(struct env *env, void *to, size_t size)
         bytes[i] = (uint8_t)rng_below(&fake_of(env)->rng, 256);
 }
 
+static void fake_work_on_timer(struct env_timer *timer)
+{
+    struct work_item *item = container_of(timer, struct work_item, timer);
+    struct env_work *work = item->work;
+
+    free(item);
+    work->run(work);
+    work->done(work);
+}
+
+static void fake_work(struct env *env, struct env_work *work)
+{
+    struct work_item *item = check_calloc(1, sizeof(*item));
+
+    item->work = work;
+    env_timer_start(env, &item->timer, 1000, fake_work_on_timer);
+}
+
 static const struct env_clock fake_clock = {
     .now_us = fake_now_us,
     .wall_ms = fake_wall_ms,
@@ -67,10 +90,13 @@ static const struct env_clock fake_clock = {
 
 static const struct env_dice fake_dice = {.next = fake_next, .random_bytes = fake_random_bytes};
 
+static const struct env_worker fake_worker = {.queue = fake_work};
+
 void fake_env_init(struct fake_env *fake)
 {
     *fake = (struct fake_env){.wall_ms = FAKE_ENV_WALL_MS};
-    fake->env = (struct env){.clock = &fake_clock, .dice = &fake_dice, .impl = fake};
+    fake->env = (struct env){
+        .clock = &fake_clock, .dice = &fake_dice, .worker = &fake_worker, .impl = fake};
     heap_init(&fake->timers);
     list_init(&fake->tasks);
     rng_init(&fake->rng, 1);
@@ -78,6 +104,15 @@ void fake_env_init(struct fake_env *fake)
 
 void fake_env_close(struct fake_env *fake)
 {
+    struct heap_node *node;
+
+    while ((node = heap_first(&fake->timers)) != NULL) {
+        struct env_timer *timer = container_of(node, struct env_timer, node);
+
+        heap_remove(&fake->timers, node);
+        if (timer->cb == fake_work_on_timer)
+            free(container_of(timer, struct work_item, timer));
+    }
     heap_close(&fake->timers);
 }
 

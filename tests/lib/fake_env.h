@@ -1,5 +1,6 @@
 /* An environment for unit tests of what only needs a clock, dice and the end of the turn. Time
- * stands still until the test moves it; dice repeat. No link, disk or store. */
+ * stands still until the test moves it; dice repeat. Work runs a millisecond after it was
+ * queued. No link, disk or store. */
 
 #ifndef TESTS_LIB_FAKE_ENV_H
 #define TESTS_LIB_FAKE_ENV_H

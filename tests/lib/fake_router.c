@@ -1,35 +1,19 @@
 #include "tests/lib/fake_router.h"
 
 #include "proto/base/check.h"
+#include "tests/lib/fake_state.h"
 
 #include <xxhash.h>
 
 #define REPLY_BYTES_MAX (16u << 20)
-
-struct record {
-    struct buffer key;
-    struct buffer value;
-};
-
-struct shard_state {        /* of one engine in one shard */
-    struct record *records; /* sorted by key */
-    size_t count;
-    size_t cursors; /* open ones: nothing may be put meanwhile */
-};
-
-struct shard_cursor {
-    struct shard_state *state;
-    size_t index;
-    bool is_valid;
-};
 
 struct shard_router {
     struct env *env;
     struct env_task task;
     struct list requests;
     const struct shard_engine *engines[SHARD_ENGINE_COUNT];
-    struct shard_state *states; /* [shard_count][SHARD_ENGINE_COUNT] */
-    struct shard_state nothing; /* what a lagging replica holds */
+    struct shard_state **states; /* [shard_count * SHARD_ENGINE_COUNT] */
+    struct shard_state *nothing; /* what a lagging replica holds */
     uint32_t shard_count;
     bool is_lagging;
     bool is_held;
@@ -44,147 +28,6 @@ struct shard_router {
     uint64_t index;
 };
 
-/* ---- state ---- */
-
-/* The first record with a key >= `key`. */
-static size_t state_seek(const struct shard_state *state, struct slice key)
-{
-    size_t low = 0;
-    size_t high = state->count;
-
-    while (low < high) {
-        size_t middle = (low + high) / 2;
-
-        if (slice_compare(buffer_slice(&state->records[middle].key), key) < 0)
-            low = middle + 1;
-        else
-            high = middle;
-    }
-    return low;
-}
-
-static bool state_has(const struct shard_state *state, size_t index, struct slice key)
-{
-    return index < state->count && slice_equal(buffer_slice(&state->records[index].key), key);
-}
-
-enum error shard_get(struct shard_state *state, struct slice key, struct buffer *value)
-{
-    size_t index = state_seek(state, key);
-
-    if (!state_has(state, index, key))
-        return ERR_NOT_FOUND;
-    return buffer_append_slice(value, buffer_slice(&state->records[index].value));
-}
-
-void shard_put(struct shard_state *state, struct slice key, struct slice value)
-{
-    size_t index = state_seek(state, key);
-    struct record *record;
-
-    CHECK(state->cursors == 0);
-    if (!state_has(state, index, key)) {
-        state->records =
-            check_realloc(state->records, (state->count + 1) * sizeof(*state->records));
-        memmove(&state->records[index + 1], &state->records[index],
-                (state->count - index) * sizeof(*state->records));
-        state->count++;
-        record = &state->records[index];
-        buffer_init(&record->key, BUFFER_UNLIMITED);
-        buffer_init(&record->value, BUFFER_UNLIMITED);
-        buffer_put_slice(&record->key, key);
-    }
-    record = &state->records[index];
-    buffer_clear(&record->value);
-    buffer_put_slice(&record->value, value);
-}
-
-void shard_delete(struct shard_state *state, struct slice key)
-{
-    size_t index = state_seek(state, key);
-
-    CHECK(state->cursors == 0);
-    if (!state_has(state, index, key))
-        return;
-    buffer_close(&state->records[index].key);
-    buffer_close(&state->records[index].value);
-    state->count--;
-    memmove(&state->records[index], &state->records[index + 1],
-            (state->count - index) * sizeof(*state->records));
-}
-
-static void state_close(struct shard_state *state)
-{
-    for (size_t i = 0; i < state->count; i++) {
-        buffer_close(&state->records[i].key);
-        buffer_close(&state->records[i].value);
-    }
-    free(state->records);
-}
-
-struct shard_cursor *shard_cursor_open(struct shard_state *state)
-{
-    struct shard_cursor *cursor = check_calloc(1, sizeof(*cursor));
-
-    cursor->state = state;
-    state->cursors++;
-    return cursor;
-}
-
-void shard_cursor_close(struct shard_cursor *cursor)
-{
-    cursor->state->cursors--;
-    free(cursor);
-}
-
-void shard_cursor_seek(struct shard_cursor *cursor, struct slice key)
-{
-    cursor->index = state_seek(cursor->state, key);
-    cursor->is_valid = cursor->index < cursor->state->count;
-}
-
-void shard_cursor_seek_last(struct shard_cursor *cursor, struct slice key)
-{
-    cursor->index = state_seek(cursor->state, key);
-    if (state_has(cursor->state, cursor->index, key))
-        cursor->index++;
-    cursor->is_valid = cursor->index > 0;
-    if (cursor->is_valid)
-        cursor->index--;
-}
-
-void shard_cursor_next(struct shard_cursor *cursor)
-{
-    CHECK(cursor->is_valid);
-    cursor->index++;
-    cursor->is_valid = cursor->index < cursor->state->count;
-}
-
-void shard_cursor_previous(struct shard_cursor *cursor)
-{
-    CHECK(cursor->is_valid);
-    cursor->is_valid = cursor->index > 0;
-    if (cursor->is_valid)
-        cursor->index--;
-}
-
-bool shard_cursor_valid(const struct shard_cursor *cursor)
-{
-    return cursor->is_valid;
-}
-
-struct slice shard_cursor_key(const struct shard_cursor *cursor)
-{
-    CHECK(cursor->is_valid);
-    return buffer_slice(&cursor->state->records[cursor->index].key);
-}
-
-struct slice shard_cursor_value(const struct shard_cursor *cursor)
-{
-    CHECK(cursor->is_valid);
-    return buffer_slice(&cursor->state->records[cursor->index].value);
-}
-
 /* ---- router ---- */
 
 struct shard_router *fake_router_new(struct env *env, uint32_t shard_count)
@@ -193,8 +36,11 @@ struct shard_router *fake_router_new(struct env *env, uint32_t shard_count)
 
     router->env = env;
     router->shard_count = shard_count;
+    router->nothing = fake_state_new();
     router->states =
-        check_calloc((size_t)shard_count * SHARD_ENGINE_COUNT, sizeof(*router->states));
+        check_calloc((size_t)shard_count * SHARD_ENGINE_COUNT, sizeof(struct shard_state *));
+    for (size_t i = 0; i < (size_t)shard_count * SHARD_ENGINE_COUNT; i++)
+        router->states[i] = fake_state_new();
     list_init(&router->requests);
     return router;
 }
@@ -208,7 +54,8 @@ void fake_router_free(struct shard_router *router)
     while ((link = list_pop(&router->requests)) != NULL)
         buffer_close(&container_of(link, struct shard_request, link)->body);
     for (size_t i = 0; i < (size_t)router->shard_count * SHARD_ENGINE_COUNT; i++)
-        state_close(&router->states[i]);
+        fake_state_free(router->states[i]);
+    fake_state_free(router->nothing);
     env_defer_cancel(router->env, &router->task);
     free(router->states);
     free(router);
@@ -223,7 +70,7 @@ struct shard_state *fake_router_state(struct shard_router *router, uint32_t shar
                                       enum shard_engine_id engine)
 {
     CHECK(shard < router->shard_count);
-    return &router->states[(size_t)shard * SHARD_ENGINE_COUNT + engine];
+    return router->states[(size_t)shard * SHARD_ENGINE_COUNT + engine];
 }
 
 size_t fake_router_key_count(const struct shard_router *router)
@@ -231,7 +78,7 @@ size_t fake_router_key_count(const struct shard_router *router)
     size_t count = 0;
 
     for (size_t i = 0; i < (size_t)router->shard_count * SHARD_ENGINE_COUNT; i++)
-        count += router->states[i].count;
+        count += fake_state_count(router->states[i]);
     return count;
 }
 
@@ -258,7 +105,7 @@ static void run_read(struct shard_router *router, const struct shard_request *re
                      enum shard_engine_id engine, struct slice query, struct buffer *reply)
 {
     if (router->is_lagging && !request->is_strong)
-        router->engines[engine]->read(&router->nothing, query, reply);
+        router->engines[engine]->read(router->nothing, query, reply);
     else
         fake_router_query(router, request->shard, engine, query, reply);
 }
@@ -285,6 +132,7 @@ static void answer(struct shard_router *router, struct shard_request *request)
     bool has_failed = fails_now(router);
 
     router->in_flight--;
+    request->router = NULL;
     CHECK(router->engines[engine] != NULL);
     if (!request->is_write)
         run_read(router, request, engine, reader.rest, &reply);
@@ -353,9 +201,12 @@ void shard_router_read(struct shard_router *router, struct shard_request *reques
 
 void shard_request_cancel(struct shard_request *request)
 {
+    if (request->router == NULL)
+        return;
     list_remove(&request->link);
     buffer_close(&request->body);
     request->router->in_flight--;
+    request->router = NULL;
 }
 
 uint32_t shard_router_shard_count(const struct shard_router *router)

@@ -1,0 +1,500 @@
+#include "node/aws/lambda.h"
+
+#include "node/aws/aws_path.h"
+#include "node/aws/aws_reply.h"
+#include "node/aws/aws_wire.h"
+#include "node/aws/lambda_change.h"
+#include "node/aws/lambda_code.h"
+#include "node/aws/lambda_config.h"
+#include "node/aws/lambda_invoke.h"
+#include "proto/base/check.h"
+
+#define LIST_ITEMS_MAX 50
+#define DOCUMENT_BYTES_MAX (4u << 20)
+
+struct lambda {
+    struct lambda_options with;
+    struct list changes;
+};
+
+/* A request for one function. */
+struct lambda_call {
+    struct lambda *lambda;
+    struct aws_request *request;
+    struct arena *arena;
+    struct lambda_name name;
+    Skein__Wire__Function *function; /* NULL: there is none */
+    uint64_t revision;
+};
+
+struct lambda *lambda_new(const struct lambda_options *options)
+{
+    struct lambda *lambda = check_calloc(1, sizeof(*lambda));
+
+    lambda->with = *options;
+    list_init(&lambda->changes);
+    return lambda;
+}
+
+void lambda_free(struct lambda *lambda)
+{
+    if (lambda == NULL)
+        return;
+    LIST_EACH_SAFE(&lambda->changes, link)
+    {
+        lambda_change_free(container_of(link, struct lambda_change, link));
+    }
+    free(lambda);
+}
+
+/* ---- faults ---- */
+
+static void refuse_name(struct aws_request *request, const char *text)
+{
+    aws_fault_respond(
+        request, 400, "ValidationException",
+        arena_printf(&request->exchange->arena,
+                     "1 validation error detected: Value '%s' at 'functionName' failed to satisfy "
+                     "constraint: Member must satisfy regular expression pattern: %s",
+                     text, LAMBDA_NAME_PATTERN));
+}
+
+static void refuse_missing(struct lambda_call *call)
+{
+    aws_fault_respond(call->request, 404, "ResourceNotFoundException",
+                      arena_printf(call->arena, "Function not found: %s",
+                                   lambda_config_arn(call->arena, call->request->region,
+                                                     call->name.name, call->name.qualifier)));
+}
+
+/* Answer with the input's fault. */
+static void refuse_input(struct lambda_call *call, struct aws_input *input)
+{
+    aws_fault_send(call->request, &input->fault);
+}
+
+/* ---- records ---- */
+
+static void find_function(struct lambda_call *call)
+{
+    ProtobufCAllocator allocator = aws_wire_allocator(call->arena);
+    struct slice value;
+
+    if (view_get(call->lambda->with.view, arena_printf(call->arena, "function/%s", call->name.name),
+                 &value, &call->revision) == OK)
+        call->function = skein__wire__function__unpack(&allocator, value.size, value.data);
+}
+
+static void reply_document(struct lambda_call *call, struct buffer *body,
+                           const struct json_write *json)
+{
+    if (json->rc == OK) {
+        aws_reply(call->request, 200, body);
+        return;
+    }
+    buffer_close(body);
+    aws_fault_respond_error(call->request, ERR_INTERNAL);
+}
+
+/* ---- operations on one function ---- */
+
+static void get_configuration(struct lambda_call *call)
+{
+    struct buffer body = BUFFER_INIT(DOCUMENT_BYTES_MAX);
+    struct json_write json = json_write_to(&body);
+
+    lambda_config_write(&json, call->function, call->request->region);
+    reply_document(call, &body, &json);
+}
+
+static void get_function(struct lambda_call *call)
+{
+    struct buffer body = BUFFER_INIT(DOCUMENT_BYTES_MAX);
+    struct json_write json = json_write_to(&body);
+
+    json_begin_object(&json);
+    json_key(&json, "Configuration");
+    lambda_config_write(&json, call->function, call->request->region);
+    json_key(&json, "Code");
+    json_raw(&json, SLICE_LITERAL("{\"RepositoryType\":\"S3\"}"));
+    json_key(&json, "Tags");
+    json_raw(&json, SLICE_LITERAL("{}"));
+    json_end_object(&json);
+    reply_document(call, &body, &json);
+}
+
+static void list_versions(struct lambda_call *call)
+{
+    struct buffer body = BUFFER_INIT(DOCUMENT_BYTES_MAX);
+    struct json_write json = json_write_to(&body);
+
+    json_begin_object(&json);
+    json_key(&json, "Versions");
+    json_begin_array(&json);
+    lambda_config_write(&json, call->function, call->request->region);
+    json_end_array(&json);
+    json_end_object(&json);
+    reply_document(call, &body, &json);
+}
+
+static void get_code_signing(struct lambda_call *call)
+{
+    struct buffer body = BUFFER_INIT(DOCUMENT_BYTES_MAX);
+    struct json_write json = json_write_to(&body);
+
+    json_begin_object(&json);
+    json_member_text(&json, "FunctionName", call->function->name);
+    json_end_object(&json);
+    reply_document(call, &body, &json);
+}
+
+static void get_policy(struct lambda_call *call)
+{
+    aws_fault_respond(call->request, 404, "ResourceNotFoundException",
+                      "The resource you requested does not exist.");
+}
+
+static void delete_function(struct lambda_call *call)
+{
+    const struct lambda_change_plan plan = {
+        .request = call->request,
+        .function = call->function,
+        .expected_revision = call->revision,
+        .success_status = 204,
+        .is_delete = true,
+    };
+
+    lambda_change_start(&call->lambda->with, &call->lambda->changes, &plan);
+}
+
+static void invoke_function(struct lambda_call *call)
+{
+    lambda_invoke_start(&call->lambda->with, call->request, &call->name);
+}
+
+static bool check_revision(struct lambda_call *call, struct aws_input *input)
+{
+    const char *wanted = aws_input_text(input, input->root, "RevisionId");
+
+    if (wanted == NULL || strcmp(wanted, call->function->revision_id) == 0)
+        return !aws_input_has_fault(input);
+    return aws_input_refuse(input, 412, "PreconditionFailedException",
+                            "The RevisionId provided does not match the latest RevisionId. Call "
+                            "the GetFunction/GetAlias API to retrieve the latest RevisionId");
+}
+
+static void update_configuration(struct lambda_call *call)
+{
+    struct aws_input input =
+        aws_input_read(call->arena, call->request->exchange->body, "SerializationException");
+    const struct lambda_change_plan plan = {
+        .request = call->request,
+        .function = call->function,
+        .expected_revision = call->revision,
+        .success_status = 200,
+    };
+
+    if (lambda_config_read(&input, false, call->function) && check_revision(call, &input))
+        lambda_change_start(&call->lambda->with, &call->lambda->changes, &plan);
+    else
+        refuse_input(call, &input);
+    aws_input_close(&input);
+}
+
+static void update_code(struct lambda_call *call)
+{
+    struct aws_input input =
+        aws_input_read(call->arena, call->request->exchange->body, "SerializationException");
+    struct buffer zip = {0};
+    const struct lambda_change_plan plan = {
+        .request = call->request,
+        .function = call->function,
+        .zip = &zip,
+        .expected_revision = call->revision,
+        .success_status = 200,
+    };
+    bool is_good = lambda_config_read(&input, false, call->function) &&
+                   check_revision(call, &input) &&
+                   lambda_code_read(&input, input.root, "UpdateFunctionCode", &zip);
+    bool is_dry_run = aws_input_bool(&input, input.root, "DryRun", false);
+
+    aws_input_close(&input);
+    if (!is_good)
+        refuse_input(call, &input);
+    else if (is_dry_run)
+        get_configuration(call);
+    else
+        lambda_change_start(&call->lambda->with, &call->lambda->changes, &plan);
+    buffer_close(&zip);
+}
+
+/* ---- operations on all of them ---- */
+
+static void create_from(struct lambda_call *call, struct aws_input *input)
+{
+    Skein__Wire__Function *function = arena_alloc(call->arena, sizeof(*function));
+    struct buffer zip = {0};
+    const struct lambda_change_plan plan = {
+        .request = call->request,
+        .function = function,
+        .zip = &zip,
+        .expected_revision = VIEW_REVISION_NONE,
+        .success_status = 201,
+    };
+    bool is_good;
+
+    lambda_config_init(function);
+    function->name = arena_text(call->arena, slice_text(call->name.name));
+    is_good = lambda_config_read(input, true, function) &&
+              lambda_code_read(input, aws_input_object(input, input->root, "Code"),
+                               "CreateFunction", &zip);
+    find_function(call);
+    if (!is_good)
+        refuse_input(call, input);
+    else if (call->function != NULL)
+        aws_fault_respond(call->request, 409, "ResourceConflictException",
+                          arena_printf(call->arena, "Function already exist: %s", function->name));
+    else
+        lambda_change_start(&call->lambda->with, &call->lambda->changes, &plan);
+    buffer_close(&zip);
+}
+
+static void create_function(struct lambda_call *call)
+{
+    struct aws_input input =
+        aws_input_read(call->arena, call->request->exchange->body, "SerializationException");
+    const char *text = aws_input_text(&input, input.root, "FunctionName");
+
+    if (aws_input_has_fault(&input))
+        refuse_input(call, &input);
+    else if (text == NULL || lambda_name_parse(slice_text(text), &call->name) != OK ||
+             call->name.qualifier[0] != 0)
+        refuse_name(call->request, text != NULL ? text : "");
+    else
+        create_from(call, &input);
+    aws_input_close(&input);
+}
+
+struct listing {
+    struct lambda_call *call;
+    struct json_write json;
+    const char *after; /* names up to this one were in an earlier page */
+    const char *last;
+    uint64_t limit;
+    uint64_t count;
+    bool has_more;
+};
+
+static void list_one(void *user, const char *key, struct slice value, uint64_t revision)
+{
+    struct listing *listing = user;
+    ProtobufCAllocator allocator = aws_wire_allocator(listing->call->arena);
+    Skein__Wire__Function *function;
+
+    (void)revision;
+    if (strcmp(key + strlen("function/"), listing->after) <= 0)
+        return;
+    if (listing->count == listing->limit) {
+        listing->has_more = true;
+        return;
+    }
+    function = skein__wire__function__unpack(&allocator, value.size, value.data);
+    if (function == NULL)
+        return;
+    lambda_config_write(&listing->json, function, listing->call->request->region);
+    listing->last = function->name;
+    listing->count++;
+}
+
+/* MaxItems: 1 .. 10000, of which a page has at most LIST_ITEMS_MAX. 0: out of bounds. */
+static uint64_t list_limit(struct slice text)
+{
+    uint64_t limit = 0;
+
+    if (text.data == NULL)
+        return LIST_ITEMS_MAX;
+    for (size_t i = 0; i < text.size; i++) {
+        if (text.data[i] < '0' || text.data[i] > '9' || limit > 10000)
+            return 0;
+        limit = limit * 10 + (uint64_t)(text.data[i] - '0');
+    }
+    if (limit > 10000)
+        return 0;
+    return limit < LIST_ITEMS_MAX ? limit : LIST_ITEMS_MAX;
+}
+
+static void list_functions(struct lambda_call *call)
+{
+    struct http_exchange *exchange = call->request->exchange;
+    struct buffer body = BUFFER_INIT(DOCUMENT_BYTES_MAX);
+    struct listing listing = {
+        .call = call,
+        .json = json_write_to(&body),
+        .after = arena_text(call->arena, http_query_find(exchange, "Marker")),
+        .limit = list_limit(http_query_find(exchange, "MaxItems")),
+    };
+
+    if (listing.limit == 0) {
+        aws_fault_respond(call->request, 400, "ValidationException",
+                          "1 validation error detected: Value at 'maxItems' failed to satisfy "
+                          "constraint: Member must have value between 1 and 10000");
+        return;
+    }
+    json_begin_object(&listing.json);
+    json_key(&listing.json, "Functions");
+    json_begin_array(&listing.json);
+    view_each(call->lambda->with.view, "function/", &listing, list_one);
+    json_end_array(&listing.json);
+    if (listing.has_more)
+        json_member_text(&listing.json, "NextMarker", listing.last);
+    json_end_object(&listing.json);
+    reply_document(call, &body, &listing.json);
+}
+
+static void list_tags(struct lambda_call *call)
+{
+    struct buffer body = BUFFER_INIT(DOCUMENT_BYTES_MAX);
+
+    buffer_put_text(&body, "{\"Tags\":{}}");
+    aws_reply(call->request, 200, &body);
+}
+
+struct usage {
+    struct arena *arena;
+    uint64_t count;
+    uint64_t bytes;
+};
+
+static void count_usage(void *user, const char *key, struct slice value, uint64_t revision)
+{
+    struct usage *usage = user;
+    ProtobufCAllocator allocator = aws_wire_allocator(usage->arena);
+    const Skein__Wire__Function *function =
+        skein__wire__function__unpack(&allocator, value.size, value.data);
+
+    (void)key;
+    (void)revision;
+    usage->count++;
+    usage->bytes += function != NULL ? function->code_bytes : 0;
+}
+
+static void get_account(struct lambda_call *call)
+{
+    struct buffer body = BUFFER_INIT(DOCUMENT_BYTES_MAX);
+    struct json_write json = json_write_to(&body);
+    struct usage usage = {.arena = call->arena};
+
+    view_each(call->lambda->with.view, "function/", &usage, count_usage);
+    json_begin_object(&json);
+    json_key(&json, "AccountLimit");
+    json_begin_object(&json);
+    json_member_u64(&json, "TotalCodeSize", 80530636800);
+    json_member_u64(&json, "CodeSizeUnzipped", LAMBDA_UNZIPPED_BYTES_MAX);
+    json_member_u64(&json, "CodeSizeZipped", LAMBDA_ZIP_BYTES_MAX);
+    json_member_u64(&json, "ConcurrentExecutions", LAMBDA_CONCURRENCY_MAX);
+    json_member_u64(&json, "UnreservedConcurrentExecutions", LAMBDA_CONCURRENCY_MAX);
+    json_end_object(&json);
+    json_key(&json, "AccountUsage");
+    json_begin_object(&json);
+    json_member_u64(&json, "TotalCodeSize", usage.bytes);
+    json_member_u64(&json, "FunctionCount", usage.count);
+    json_end_object(&json);
+    json_end_object(&json);
+    reply_document(call, &body, &json);
+}
+
+/* ---- routes: /DATE/RESOURCE[/NAME[/TAIL]], each operation with a date of its own ---- */
+
+struct route {
+    const char *method;
+    const char *resource;
+    const char *tail; /* NULL: none */
+    bool has_name;    /* of a function, which then must exist */
+    void (*run)(struct lambda_call *call);
+};
+
+static const struct route routes[] = {
+    {"POST", "functions", "invocations", true, invoke_function},
+    {"POST", "functions", NULL, false, create_function},
+    {"GET", "functions", NULL, false, list_functions},
+    {"GET", "functions", NULL, true, get_function},
+    {"GET", "functions", "configuration", true, get_configuration},
+    {"PUT", "functions", "configuration", true, update_configuration},
+    {"PUT", "functions", "code", true, update_code},
+    {"DELETE", "functions", NULL, true, delete_function},
+    {"GET", "functions", "versions", true, list_versions},
+    {"GET", "functions", "policy", true, get_policy},
+    {"GET", "functions", "code-signing-config", true, get_code_signing},
+    {"GET", "account-settings", NULL, false, get_account},
+};
+
+static bool route_matches(const struct route *route, struct slice method,
+                          const struct aws_path *path)
+{
+    size_t count = 2 + (route->has_name ? 1u : 0) + (route->tail != NULL ? 1u : 0);
+
+    return path->count == count && slice_equal_text(method, route->method) &&
+           aws_path_is(path, 1, route->resource) &&
+           (route->tail == NULL || aws_path_is(path, count - 1, route->tail));
+}
+
+/* The name in the path, with the Qualifier of the query. False: the request was answered. */
+static bool read_name(struct lambda_call *call, const char *text)
+{
+    struct slice qualifier = http_query_find(call->request->exchange, "Qualifier");
+
+    if (lambda_name_parse(slice_text(text), &call->name) != OK) {
+        refuse_name(call->request, text);
+        return false;
+    }
+    if (qualifier.size > LAMBDA_QUALIFIER_BYTES_MAX) {
+        refuse_name(call->request, text);
+        return false;
+    }
+    if (qualifier.size > 0) {
+        memcpy(call->name.qualifier, qualifier.data, qualifier.size);
+        call->name.qualifier[qualifier.size] = 0;
+    }
+    return true;
+}
+
+static void run_on_function(struct lambda_call *call, const struct route *route, const char *text)
+{
+    if (!read_name(call, text))
+        return;
+    find_function(call);
+    if (call->function == NULL || !lambda_name_is_latest(&call->name))
+        refuse_missing(call);
+    else
+        route->run(call);
+}
+
+void lambda_on_request(void *user, struct aws_request *request)
+{
+    struct lambda_call call = {
+        .lambda = user,
+        .request = request,
+        .arena = &request->exchange->arena,
+    };
+    struct aws_path path;
+
+    if (aws_path_split(call.arena, request->exchange->path, &path) != OK) {
+        aws_fault_respond_unknown_operation(request);
+        return;
+    }
+    if (path.count == 3 && aws_path_is(&path, 1, "tags") &&
+        slice_equal_text(request->exchange->method, "GET")) {
+        list_tags(&call);
+        return;
+    }
+    for (size_t i = 0; i < ARRAY_COUNT(routes); i++) {
+        if (!route_matches(&routes[i], request->exchange->method, &path))
+            continue;
+        if (routes[i].has_name)
+            run_on_function(&call, &routes[i], path.segments[2]);
+        else
+            routes[i].run(&call);
+        return;
+    }
+    aws_fault_respond_unknown_operation(request);
+}

@@ -1,0 +1,217 @@
+#include "node/aws/lambda_invoke.h"
+
+#include "node/aws/aws_fault.h"
+#include "node/aws/aws_reply.h"
+#include "node/aws/json_check.h"
+#include "node/aws/lambda_config.h"
+#include "proto/base/check.h"
+#include "proto/base/encode.h"
+
+#include <strings.h>
+
+#define CLIENT_CONTEXT_BYTES_MAX 3583
+#define RUNS_MAX 2 /* with an idempotency key */
+
+struct lambda_invoke { /* lives in the exchange's arena */
+    struct invoke invoke;
+    const struct lambda_options *with;
+    struct aws_request *request;
+    unsigned runs_left;
+    bool wants_log;
+};
+
+static void on_result(struct invoke *invoke, const struct invoke_result *result);
+
+bool lambda_invoke_is_idempotent(const struct http_exchange *exchange)
+{
+    return http_header_find(exchange, "Idempotency-Key").size > 0 ||
+           http_header_find(exchange, "X-Idempotency-Key").size > 0;
+}
+
+/* ---- the answer ---- */
+
+static void answer_result(struct lambda_invoke *op, const struct invoke_result *result,
+                          struct slice payload, bool is_function_error)
+{
+    struct arena *arena = &op->request->exchange->arena;
+    struct http_header headers[4];
+    size_t count = 0;
+    struct buffer log = BUFFER_INIT(INVOKE_LOG_TAIL_BYTES * 2);
+    struct buffer body = BUFFER_INIT(BUFFER_UNLIMITED);
+
+    headers[count++] =
+        (struct http_header){SLICE_LITERAL("X-Amz-Executed-Version"),
+                             slice_text(result->version != NULL ? result->version : LAMBDA_LATEST)};
+    if (is_function_error)
+        headers[count++] =
+            (struct http_header){SLICE_LITERAL("X-Amz-Function-Error"), SLICE_LITERAL("Unhandled")};
+    if (op->wants_log && encode_base64(result->log_tail, &log) == OK)
+        headers[count++] = (struct http_header){SLICE_LITERAL("X-Amz-Log-Result"),
+                                                arena_copy(arena, buffer_slice(&log))};
+    buffer_close(&log);
+    buffer_put_slice(&body, payload);
+    aws_reply_with(op->request, 200, headers, count, &body);
+}
+
+static void answer_not_found(struct lambda_invoke *op)
+{
+    struct arena *arena = &op->request->exchange->arena;
+
+    aws_fault_respond(
+        op->request, 404, "ResourceNotFoundException",
+        arena_printf(arena, "Function not found: %s",
+                     lambda_config_arn(arena, op->request->region, op->invoke.function, "")));
+}
+
+static void answer_throttled(struct lambda_invoke *op)
+{
+    const struct aws_fault fault = {
+        .status = 429,
+        .code = "TooManyRequestsException",
+        .message = "Rate Exceeded.",
+        .extra = "\"Reason\":\"ReservedFunctionConcurrentInvocationLimitExceeded\"",
+    };
+
+    aws_fault_send(op->request, &fault);
+}
+
+static void run_once(struct lambda_invoke *op)
+{
+    op->runs_left--;
+    op->invoke.link = (struct list){0};
+    op->invoke.impl = NULL;
+    op->with->invoker.start(op->with->invoker.user, &op->invoke, on_result);
+}
+
+static void on_result(struct invoke *invoke, const struct invoke_result *result)
+{
+    static const char too_large[] =
+        "{\"errorMessage\":\"Response payload size exceeded maximum allowed payload size (6291556 "
+        "bytes).\",\"errorType\":\"Function.ResponseSizeTooLarge\"}";
+    struct lambda_invoke *op = container_of(invoke, struct lambda_invoke, invoke);
+
+    switch (result->outcome) {
+    case INVOKE_OK:
+        answer_result(op, result, result->payload, false);
+        return;
+    case INVOKE_FUNCTION_ERROR:
+        answer_result(op, result, result->payload, true);
+        return;
+    case INVOKE_THROTTLED:
+        answer_throttled(op);
+        return;
+    case INVOKE_NOT_FOUND:
+        answer_not_found(op);
+        return;
+    case INVOKE_TOO_LARGE: /* the result: the payload was measured before */
+        answer_result(op, result, slice_text(too_large), true);
+        return;
+    case INVOKE_UNAVAILABLE:
+        if (op->runs_left > 0) {
+            run_once(op);
+            return;
+        }
+        aws_fault_respond(op->request, 503, "ServiceException",
+                          "The function could not be run to its end. It may have been started.");
+        return;
+    }
+}
+
+/* ---- the request ---- */
+
+static bool header_is(const struct http_exchange *exchange, const char *name, const char *value)
+{
+    struct slice found = http_header_find(exchange, name);
+
+    return found.size == strlen(value) &&
+           strncasecmp((const char *)found.data, value, found.size) == 0;
+}
+
+static void refuse_content(struct aws_request *request, const char *message)
+{
+    aws_fault_respond(request, 400, "InvalidRequestContentException", message);
+}
+
+/* False: the request was answered. */
+static bool read_client_context(struct lambda_invoke *op)
+{
+    struct http_exchange *exchange = op->request->exchange;
+    struct slice text = http_header_find(exchange, "X-Amz-Client-Context");
+    struct buffer decoded = BUFFER_INIT(CLIENT_CONTEXT_BYTES_MAX);
+    bool is_good;
+
+    if (text.size == 0)
+        return true;
+    is_good = decode_base64(text, &decoded) == OK &&
+              json_check(buffer_slice(&decoded), JSON_CHECK_DEPTH_MAX) &&
+              buffer_slice(&decoded).data[0] == '{';
+    op->invoke.client_context = arena_copy(&exchange->arena, buffer_slice(&decoded));
+    buffer_close(&decoded);
+    if (!is_good)
+        refuse_content(op->request, "Client context must be a valid Base64-encoded JSON object.");
+    return is_good;
+}
+
+/* False: the request was answered. */
+static bool read_payload(struct lambda_invoke *op)
+{
+    struct http_exchange *exchange = op->request->exchange;
+    struct slice payload = exchange->body;
+
+    if (payload.size > INVOKE_PAYLOAD_BYTES_MAX) {
+        aws_fault_respond(op->request, 413, "RequestTooLargeException",
+                          "Request must be smaller than 6291456 bytes for the InvokeFunction "
+                          "operation");
+        return false;
+    }
+    if (payload.size == 0)
+        payload = SLICE_LITERAL("{}");
+    if (!json_check(payload, JSON_CHECK_DEPTH_MAX)) {
+        refuse_content(op->request,
+                       "Could not parse request body into json: the payload is not valid JSON");
+        return false;
+    }
+    op->invoke.payload = payload;
+    return true;
+}
+
+static void run(struct lambda_invoke *op, const struct lambda_name *name)
+{
+    struct http_exchange *exchange = op->request->exchange;
+    struct arena *arena = &exchange->arena;
+    struct slice trace = http_header_find(exchange, "X-Amzn-Trace-Id");
+
+    op->wants_log = header_is(exchange, "X-Amz-Log-Type", "Tail");
+    op->runs_left = lambda_invoke_is_idempotent(exchange) ? RUNS_MAX : 1;
+    op->invoke.function = arena_text(arena, slice_text(name->name));
+    op->invoke.request_id = exchange->request_id;
+    op->invoke.region = arena_text(arena, op->request->region);
+    op->invoke.trace_header = trace.size > 0 ? arena_text(arena, trace) : NULL;
+    run_once(op);
+}
+
+void lambda_invoke_start(const struct lambda_options *with, struct aws_request *request,
+                         const struct lambda_name *name)
+{
+    struct http_exchange *exchange = request->exchange;
+    struct lambda_invoke *op = arena_alloc(&exchange->arena, sizeof(*op));
+    struct slice type = http_header_find(exchange, "X-Amz-Invocation-Type");
+
+    op->with = with;
+    op->request = request;
+    if (type.size > 0 && !header_is(exchange, "X-Amz-Invocation-Type", "RequestResponse") &&
+        !header_is(exchange, "X-Amz-Invocation-Type", "DryRun")) {
+        aws_fault_respond(request, 400, "InvalidParameterValueException",
+                          header_is(exchange, "X-Amz-Invocation-Type", "Event")
+                              ? "Asynchronous invocation (Event) is not supported by this cluster "
+                                "yet: nothing was queued."
+                              : "X-Amz-Invocation-Type must be RequestResponse, Event or DryRun");
+        return;
+    }
+    if (!read_client_context(op) || !read_payload(op))
+        return;
+    if (header_is(exchange, "X-Amz-Invocation-Type", "DryRun"))
+        aws_reply(request, 204, NULL);
+    else
+        run(op, name);
+}

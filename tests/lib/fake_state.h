@@ -1,0 +1,13 @@
+/* The state of a shard for tests of an engine: a sorted array in memory behind the functions of
+ * shard_engine.h. Compile fake_state.c into the test instead of linking node_shard. */
+
+#ifndef TESTS_LIB_FAKE_STATE_H
+#define TESTS_LIB_FAKE_STATE_H
+
+#include "node/shard/shard_engine.h"
+
+struct shard_state *fake_state_new(void);
+void fake_state_free(struct shard_state *state);
+size_t fake_state_count(const struct shard_state *state); /* keys */
+
+#endif
