@@ -3,8 +3,8 @@
 #include "proto/base/check.h"
 #include "proto/base/log.h"
 #include "proto/net/frame.h"
+#include "proto/net/mesh_probe.h"
 #include "proto/net/mesh_socket.h"
-#include "proto/net/probe.h"
 
 #include <inttypes.h>
 #include <stdio.h>
@@ -42,7 +42,7 @@ struct mesh_peer {
     void *monitor;                   /* PAIR: what happens to the sender's connection */
     struct mesh_watch *sender_watch; /* awake only while is_blocked */
     struct mesh_watch *monitor_watch;
-    struct probe *probe; /* NULL = none in flight */
+    struct mesh_probe *probe; /* NULL = none in flight */
     struct env_timer retry;
     uint32_t pause_ms;   /* before the next retry */
     struct queue urgent; /* Raft */
@@ -206,8 +206,8 @@ static void on_probed(void *user, bool is_refused)
 static void ask_whether_gone(struct mesh_peer *peer)
 {
     if (peer->state == PEER_LOST && peer->probe == NULL)
-        peer->probe =
-            probe_start(peer->ground->loop, peer->ground->env, peer->endpoint, peer, on_probed);
+        peer->probe = mesh_probe_start(peer->ground->loop, peer->ground->env, peer->endpoint, peer,
+                                       on_probed);
 }
 
 /* The next event of the sender's connection; 0 when there is none. */
@@ -347,7 +347,7 @@ void mesh_peer_stop(struct mesh_peer *peer)
 {
     drop_waiting(peer);
     env_timer_stop(peer->ground->env, &peer->retry);
-    probe_cancel(peer->probe, peer->ground->is_stopped);
+    mesh_probe_cancel(peer->probe, peer->ground->is_stopped);
     mesh_watch_close(peer->sender_watch);
     mesh_watch_close(peer->monitor_watch);
     peer->probe = NULL;

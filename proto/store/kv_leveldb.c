@@ -491,8 +491,10 @@ static void kv_close(struct env *env, struct kv *kv)
 
 /* ---- all stores ---- */
 
-void kv_leveldb_set_boot_id(struct kv_leveldb *all, const char *boot_id)
+void kv_leveldb_set_boot_id(struct env *env, const char *boot_id)
 {
+    struct kv_leveldb *all = all_of(env);
+
     (void)snprintf(all->boot_id, sizeof(all->boot_id), "%s", boot_id);
 }
 

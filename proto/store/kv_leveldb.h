@@ -7,7 +7,9 @@
  * machine it is not trusted and dropped. Whoever writes keeps what it may have to write again
  * (shards: the journal) until make_durable has said OK.
  *
- * Cursors and snapshots are closed before their store. */
+ * Besides ERR_IO a write may give ERR_CORRUPT: a compaction found a damaged table. Closing a store
+ * with a make_durable in flight waits for it; its callback then does not come. Cursors and
+ * snapshots are closed before their store. No key is empty. */
 
 #ifndef PROTO_STORE_KV_LEVELDB_H
 #define PROTO_STORE_KV_LEVELDB_H
@@ -22,7 +24,7 @@ struct kv_leveldb *kv_leveldb_new(struct env *env, const char *folder, size_t ca
 void kv_leveldb_free(struct kv_leveldb *all);
 const struct env_kv *kv_leveldb_table(struct kv_leveldb *all);
 
-/* Tests: behave as if the machine had booted as `boot_id`, at most 63 characters. */
-void kv_leveldb_set_boot_id(struct kv_leveldb *all, const char *boot_id);
+/* Tests: stores opened later take `boot_id` (at most 63 characters) for the machine's. */
+void kv_leveldb_set_boot_id(struct env *env, const char *boot_id);
 
 #endif

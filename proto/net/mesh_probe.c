@@ -1,4 +1,4 @@
-#include "proto/net/probe.h"
+#include "proto/net/mesh_probe.h"
 
 #include "proto/base/check.h"
 
@@ -10,7 +10,7 @@
 /*   LOOKING_UP -> CONNECTING -> closing, then freed
  *
  * Numeric addresses skip the first. Cancelled, `cb` is NULL and the rest happens all the same. */
-struct probe {
+struct mesh_probe {
     uv_loop_t *loop;
     struct env_work lookup;
     uv_tcp_t tcp;
@@ -21,11 +21,11 @@ struct probe {
     bool has_address;
     bool is_looking_up;
     void *user;
-    probe_cb cb;
+    mesh_probe_cb cb;
 };
 
 /* "tcp://[::1]:7000" and "tcp://host:7000" to host and port. */
-static bool split(const char *endpoint, struct probe *probe)
+static bool split(const char *endpoint, struct mesh_probe *probe)
 {
     const char *host = endpoint + strlen(SCHEME);
     const char *colon = strrchr(endpoint, ':');
@@ -45,7 +45,7 @@ static bool split(const char *endpoint, struct probe *probe)
     return true;
 }
 
-static void resolve(struct probe *probe, int flags)
+static void resolve(struct mesh_probe *probe, int flags)
 {
     struct addrinfo hints = {.ai_socktype = SOCK_STREAM, .ai_flags = flags | AI_NUMERICSERV};
     struct addrinfo *found = NULL;
@@ -57,9 +57,9 @@ static void resolve(struct probe *probe, int flags)
     freeaddrinfo(found);
 }
 
-static void finish(struct probe *probe, bool is_refused)
+static void finish(struct mesh_probe *probe, bool is_refused)
 {
-    probe_cb cb = probe->cb;
+    mesh_probe_cb cb = probe->cb;
     void *user = probe->user;
 
     probe->cb = NULL;
@@ -69,12 +69,12 @@ static void finish(struct probe *probe, bool is_refused)
 
 static void on_closed(uv_handle_t *handle)
 {
-    free(container_of(handle, struct probe, tcp));
+    free(container_of(handle, struct mesh_probe, tcp));
 }
 
 static void on_connect(uv_connect_t *connect, int status)
 {
-    struct probe *probe = container_of(connect, struct probe, connect);
+    struct mesh_probe *probe = container_of(connect, struct mesh_probe, connect);
 
     if (uv_is_closing((uv_handle_t *)&probe->tcp) == 0)
         uv_close((uv_handle_t *)&probe->tcp, on_closed);
@@ -83,13 +83,13 @@ static void on_connect(uv_connect_t *connect, int status)
 
 static void on_failed_at_once(uv_handle_t *handle)
 {
-    struct probe *probe = container_of(handle, struct probe, tcp);
+    struct mesh_probe *probe = container_of(handle, struct mesh_probe, tcp);
 
     finish(probe, false);
     free(probe);
 }
 
-static void connect_to(struct probe *probe)
+static void connect_to(struct mesh_probe *probe)
 {
     CHECK(uv_tcp_init(probe->loop, &probe->tcp) == 0);
     if (!probe->has_address ||
@@ -100,12 +100,12 @@ static void connect_to(struct probe *probe)
 
 static void run_lookup(struct env_work *work)
 {
-    resolve(container_of(work, struct probe, lookup), 0);
+    resolve(container_of(work, struct mesh_probe, lookup), 0);
 }
 
 static void on_lookup_done(struct env_work *work)
 {
-    struct probe *probe = container_of(work, struct probe, lookup);
+    struct mesh_probe *probe = container_of(work, struct mesh_probe, lookup);
 
     probe->is_looking_up = false;
     if (probe->cb == NULL)
@@ -114,10 +114,10 @@ static void on_lookup_done(struct env_work *work)
         connect_to(probe);
 }
 
-struct probe *probe_start(uv_loop_t *loop, struct env *env, const char *endpoint, void *user,
-                          probe_cb cb)
+struct mesh_probe *mesh_probe_start(uv_loop_t *loop, struct env *env, const char *endpoint,
+                                    void *user, mesh_probe_cb cb)
 {
-    struct probe *probe = check_calloc(1, sizeof(*probe));
+    struct mesh_probe *probe = check_calloc(1, sizeof(*probe));
     bool is_split = split(endpoint, probe);
 
     probe->loop = loop;
@@ -136,7 +136,7 @@ struct probe *probe_start(uv_loop_t *loop, struct env *env, const char *endpoint
     return probe;
 }
 
-void probe_cancel(struct probe *probe, bool is_stopped)
+void mesh_probe_cancel(struct mesh_probe *probe, bool is_stopped)
 {
     if (probe == NULL)
         return;
