@@ -293,15 +293,6 @@ void view_update_cancel(struct view_update *update)
     update->view = NULL;
 }
 
-void view_update_cancel(struct view_update *update)
-{
-    if (update->view == NULL)
-        return;
-    list_remove(&update->link);
-    buffer_close(&update->body);
-    update->view = NULL;
-}
-
 void fake_view_fail(struct view *view, enum error rc, bool is_applied)
 {
     view->fails_with = rc;
