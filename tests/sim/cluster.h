@@ -1,0 +1,40 @@
+/* A whole cluster in one process: real controllers and nodes on the simulated environment, clients
+ * that speak DynamoDB to any node as an SDK would, and every kind of fault between them.
+ *
+ * Checked: no acknowledged write is lost, strong reads are never older than what was acknowledged
+ * before they were asked nor newer than what was ever written, one winner for each put-if-absent, a
+ * counter counts every acknowledged increment once; after everything has healed, the cluster serves
+ * again, all regions read the same, and all replicas of a shard have the same state hash. */
+
+#ifndef TESTS_SIM_CLUSTER_H
+#define TESTS_SIM_CLUSTER_H
+
+#include <stdbool.h>
+#include <stdint.h>
+
+struct cluster_sim_options {
+    uint64_t seed;
+    uint32_t nodes;
+    uint32_t regions;
+    uint32_t controllers;
+    uint32_t ms;     /* of faults, simulated */
+    bool is_verbose; /* the story on standard error */
+};
+
+struct cluster_sim_result {
+    bool is_ok;
+    char why[200]; /* what was found wrong */
+    uint64_t trace_hash;
+    uint64_t events;
+    uint64_t acknowledged; /* writes */
+    uint64_t reads;
+    uint64_t faults;
+    uint64_t crashes;
+};
+
+/* Six nodes and three controllers in three regions, 20 s of faults. */
+struct cluster_sim_options cluster_sim_options_default(uint64_t seed);
+
+void cluster_sim_run(const struct cluster_sim_options *options, struct cluster_sim_result *result);
+
+#endif
