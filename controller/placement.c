@@ -171,23 +171,100 @@ void placement_lead(const struct placement_node *nodes, size_t node_count,
     put_first(replicas, choose_leader(nodes, node_count, replicas));
 }
 
-/* Hand one shard from a node to another of its replicas that leads at least two fewer. */
-static bool level_one(struct placement_node *nodes, size_t node_count,
-                      struct placement_replicas *shards, size_t shard_count)
-{
-    for (size_t i = 0; i < shard_count; i++) {
-        size_t place = choose_leader(nodes, node_count, &shards[i]);
-        struct placement_node *from = &nodes[find(nodes, node_count, shards[i].node_ids[0])];
-        struct placement_node *to = &nodes[find(nodes, node_count, shards[i].node_ids[place])];
+/* A search for a chain of hand-overs from one node to another that leads at least two shards
+ * fewer: each node of the chain gives one of its shards to the next, which is a replica of it. */
+struct chain {
+    size_t *queue;     /* nodes reached, the first one is where the chain begins */
+    size_t *via_shard; /* the shard that a node reached so would get */
+    size_t *from;      /* and from whom; NONE = not reached */
+};
 
-        if (to->leads + 2 > from->leads)
-            continue;
-        to->leads++;
-        from->leads--;
-        put_first(&shards[i], place);
-        return true;
+static size_t replica_place(const struct placement_replicas *replicas, uint64_t id)
+{
+    for (size_t i = 0; i < replicas->count; i++)
+        if (replicas->node_ids[i] == id)
+            return i;
+    return NONE;
+}
+
+/* Breadth first, so the chain is the shortest. Returns its last node; NONE when there is none. */
+static size_t chain_find(const struct placement_node *nodes, size_t node_count,
+                         const struct placement_replicas *shards, size_t shard_count, size_t begin,
+                         struct chain *chain)
+{
+    size_t reached = 0;
+
+    for (size_t i = 0; i < node_count; i++)
+        chain->from[i] = NONE;
+    chain->from[begin] = begin;
+    chain->queue[reached++] = begin;
+    for (size_t next = 0; next < reached; next++) {
+        size_t giver = chain->queue[next];
+
+        if (nodes[giver].leads + 2 <= nodes[begin].leads)
+            return giver;
+        for (size_t i = 0; i < shard_count; i++) {
+            if (shards[i].node_ids[0] != nodes[giver].id)
+                continue;
+            for (size_t j = 1; j < shards[i].count; j++) {
+                size_t taker = find(nodes, node_count, shards[i].node_ids[j]);
+
+                if (chain->from[taker] != NONE)
+                    continue;
+                chain->from[taker] = giver;
+                chain->via_shard[taker] = i;
+                chain->queue[reached++] = taker;
+            }
+        }
     }
-    return false;
+    return NONE;
+}
+
+static bool level_from(struct placement_node *nodes, size_t node_count,
+                       struct placement_replicas *shards, size_t shard_count, size_t begin,
+                       struct chain *chain)
+{
+    size_t end = chain_find(nodes, node_count, shards, shard_count, begin, chain);
+
+    if (end == NONE)
+        return false;
+    nodes[begin].leads--;
+    nodes[end].leads++;
+    for (size_t taker = end; taker != begin; taker = chain->from[taker]) {
+        struct placement_replicas *shard = &shards[chain->via_shard[taker]];
+
+        put_first(shard, replica_place(shard, nodes[taker].id));
+    }
+    return true;
+}
+
+/* The node that leads most; of several the one with the lowest id. */
+static size_t leads_most(const struct placement_node *nodes, size_t node_count)
+{
+    size_t most = 0;
+
+    for (size_t i = 1; i < node_count; i++)
+        if (nodes[i].leads > nodes[most].leads ||
+            (nodes[i].leads == nodes[most].leads && nodes[i].id < nodes[most].id))
+            most = i;
+    return most;
+}
+
+/* Hand leads over until no chain makes the node that leads most lead fewer. */
+static void level_leads(struct placement_node *nodes, size_t node_count,
+                        struct placement_replicas *shards, size_t shard_count)
+{
+    struct chain chain = {.queue = check_calloc(node_count, sizeof(size_t)),
+                          .via_shard = check_calloc(node_count, sizeof(size_t)),
+                          .from = check_calloc(node_count, sizeof(size_t))};
+
+    while (
+        level_from(nodes, node_count, shards, shard_count, leads_most(nodes, node_count), &chain)) {
+        /* each time the sum of squares gets smaller, so it ends */
+    }
+    free(chain.queue);
+    free(chain.via_shard);
+    free(chain.from);
 }
 
 enum error placement_birth(struct placement_node *nodes, size_t node_count, size_t replica_count,
@@ -210,9 +287,7 @@ enum error placement_birth(struct placement_node *nodes, size_t node_count, size
         placement_lead(nodes, node_count, &shards[i]);
         nodes[find(nodes, node_count, shards[i].node_ids[0])].leads++;
     }
-    while (level_one(nodes, node_count, shards, shard_count)) {
-        /* each step makes the sum of squares smaller, so it ends */
-    }
+    level_leads(nodes, node_count, shards, shard_count);
     return OK;
 }
 
