@@ -349,7 +349,7 @@ bool api_model_is_deployed(const Skein__Wire__Api *api, const char *deployment_i
 
 static void drop_old_deployments(Skein__Wire__Api *api)
 {
-    for (size_t i = 0; i < api->n_deployments && api->n_deployments > API_DEPLOYMENTS_KEPT;) {
+    for (size_t i = 0; i < api->n_deployments && api->n_deployments >= API_DEPLOYMENTS_KEPT;) {
         Skein__Wire__ApiDeployment *deployment = api->deployments[i];
 
         if (api_model_is_deployed(api, deployment->id))
@@ -375,7 +375,7 @@ static const char *check_deployable(const Skein__Wire__Api *api)
 
 Skein__Wire__ApiDeployment *api_model_deploy(struct arena *arena, struct env *env,
                                              Skein__Wire__Api *api, const char *description,
-                                             const char **why)
+                                             Skein__Wire__ApiStage *stage, const char **why)
 {
     Skein__Wire__ApiDeployment *deployment;
 
@@ -391,8 +391,12 @@ Skein__Wire__ApiDeployment *api_model_deploy(struct arena *arena, struct env *en
     deployment->n_resources = api->n_resources;
     deployment->binary_media_types = api->binary_media_types;
     deployment->n_binary_media_types = api->n_binary_media_types;
-    api->deployments = grow(arena, api->deployments, api->n_deployments++, deployment);
+    if (stage != NULL) {
+        stage->deployment_id = deployment->id;
+        stage->updated_ms = deployment->created_ms;
+    }
     drop_old_deployments(api);
+    api->deployments = grow(arena, api->deployments, api->n_deployments++, deployment);
     return deployment;
 }
 

@@ -53,11 +53,11 @@ Skein__Wire__ApiIntegration *api_model_new_integration(struct arena *arena,
 const char *api_model_import(struct arena *arena, struct env *env, Skein__Wire__Api *api,
                              const struct openapi *document, bool is_overwrite);
 
-/* A snapshot of what the resources are now. Deployments past API_DEPLOYMENTS_KEPT that no stage
- * uses go, the oldest first. NULL: refused. */
+/* A snapshot of what the resources are now, for `stage` unless that is NULL. Deployments past
+ * API_DEPLOYMENTS_KEPT that no stage uses go, the oldest first. NULL: refused. */
 Skein__Wire__ApiDeployment *api_model_deploy(struct arena *arena, struct env *env,
                                              Skein__Wire__Api *api, const char *description,
-                                             const char **why);
+                                             Skein__Wire__ApiStage *stage, const char **why);
 /* NULL: refused. */
 Skein__Wire__ApiStage *api_model_add_stage(struct arena *arena, struct env *env,
                                            Skein__Wire__Api *api, const char *name,
