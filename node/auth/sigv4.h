@@ -56,6 +56,7 @@ enum sigv4_payload {
 
 /* What a request claims. Slices lie in the request or in the arena given. */
 struct sigv4_identity {
+    struct slice credential; /* access key/scope */
     struct slice access_key;
     struct slice date; /* YYYYMMDD of the scope */
     struct slice region;
@@ -87,6 +88,9 @@ enum sigv4_result sigv4_parse(const struct sigv4_request *request, struct arena 
 /* Is the claim true at `wall_ms`? `identity` comes from sigv4_parse of the same request. */
 enum sigv4_result sigv4_verify(struct sigv4 *sigv4, const struct sigv4_request *request,
                                uint64_t wall_ms, struct sigv4_identity *identity);
+
+/* SHA-256 in hex. */
+void sigv4_hash(struct sigv4 *sigv4, struct slice bytes, char digest[SIGV4_HEX_BYTES + 1]);
 
 /* HMAC-SHA256 with a signing key, in hex: what aws_chunked.h and tests sign with. */
 void sigv4_sign(struct sigv4 *sigv4, const uint8_t key[SIGV4_KEY_BYTES], struct slice text,
