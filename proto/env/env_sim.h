@@ -33,6 +33,9 @@ struct sim_options {
     struct sim_range durable;      /* a make_durable */
     struct sim_range work;         /* a piece of CPU work */
     uint64_t wall_ms;              /* wall clock at time 0 */
+    /* Planted bugs, to see that a checker finds them: what was confirmed is not durable. */
+    bool sync_lies;
+    bool durable_lies;
 };
 
 /* A quick LAN with quick disks; change what you want to be otherwise. */

@@ -708,7 +708,7 @@ static void write_sync_effect(struct sim_event *event)
 {
     struct operation *operation = container_of(event, struct operation, event);
 
-    if (operation->rc == OK)
+    if (operation->rc == OK && !operation->disk->machine->sim->options.sync_lies)
         content_forget_undo(operation->file->content, operation->sequence);
 }
 

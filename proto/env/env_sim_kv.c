@@ -245,7 +245,7 @@ static void durability_effect(struct sim_event *event)
 {
     struct durability *it = container_of(event, struct durability, event);
 
-    if (it->rc == OK)
+    if (it->rc == OK && !it->kv->process->sim->options.durable_lies)
         store_settle_to(it->kv->store, it->number);
 }
 

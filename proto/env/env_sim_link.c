@@ -1,8 +1,8 @@
 /* Connections between simulated processes.
  *
  * A pair of machines has one connection, a way in each direction, and at each end a view of it
- * (up or down) that lags behind the truth. It forms when both processes run, one of them knows the
- * other, and nothing is cut; it breaks when
+ * (up or down) that lags behind the truth. It forms when both processes run and know each other and
+ * nothing is cut; it breaks when
  *   - a process dies: the other end sees CLOSED a moment later, then REFUSED when it tries again;
  *   - something is cut, or one end is paused (or died without a word), for longer than the
  *     heartbeat time-out: an end that still hears is SILENT; the other sees CLOSED or SILENT;
@@ -233,38 +233,39 @@ static bool end_is_running(const struct sim_pair *pair, size_t side)
 
 /* ---- what an end gets to know ---- */
 
-static void tell_down(struct sim_pair *pair, size_t side, enum env_down_reason reason)
+/* Watchers may come and go meanwhile, and the process may end. */
+static void tell(struct sim_pair *pair, size_t side, const enum env_down_reason *reason)
 {
     struct sim_process *process = pair->machines[side]->process;
     uint64_t peer = pair->machines[1 - side]->id;
+    struct list todo;
+    struct list *link;
 
-    sim_note(pair->sim, process, SIM_KIND_DOWN, peer << 8 | reason);
-    LIST_EACH_SAFE(&process->watchers, link)
-    {
+    list_move(&todo, &process->watchers);
+    while ((link = list_pop(&todo)) != NULL) {
         struct env_link_watcher *watcher = container_of(link, struct env_link_watcher, link);
 
-        if (watcher->on_down != NULL)
-            watcher->on_down(watcher->user, peer, reason);
+        list_append(&process->watchers, link);
         if (!process->is_alive)
-            return;
+            continue;
+        if (reason != NULL && watcher->on_down != NULL)
+            watcher->on_down(watcher->user, peer, *reason);
+        if (reason == NULL && watcher->on_up != NULL)
+            watcher->on_up(watcher->user, peer);
     }
+}
+
+static void tell_down(struct sim_pair *pair, size_t side, enum env_down_reason reason)
+{
+    sim_note(pair->sim, pair->machines[side]->process, SIM_KIND_DOWN,
+             pair->machines[1 - side]->id << 8 | reason);
+    tell(pair, side, &reason);
 }
 
 static void tell_up(struct sim_pair *pair, size_t side)
 {
-    struct sim_process *process = pair->machines[side]->process;
-    uint64_t peer = pair->machines[1 - side]->id;
-
-    sim_note(pair->sim, process, SIM_KIND_UP, peer);
-    LIST_EACH_SAFE(&process->watchers, link)
-    {
-        struct env_link_watcher *watcher = container_of(link, struct env_link_watcher, link);
-
-        if (watcher->on_up != NULL)
-            watcher->on_up(watcher->user, peer);
-        if (!process->is_alive)
-            return;
-    }
+    sim_note(pair->sim, pair->machines[side]->process, SIM_KIND_UP, pair->machines[1 - side]->id);
+    tell(pair, side, NULL);
 }
 
 /* ---- the life of a connection ---- */
@@ -412,8 +413,7 @@ static void pair_connect(struct sim_pair *pair)
         struct sim_way *way_in = &pair->ways[1 - side];
         uint64_t delay = way_delay(&pair->ways[0]) + way_delay(&pair->ways[1]);
 
-        if (end->knows)
-            end_schedule(end, &end->up, delay);
+        end_schedule(end, &end->up, delay);
         if (way_in->due_last < pair->sim->now + delay)
             way_in->due_last = pair->sim->now + delay;
     }
@@ -432,11 +432,11 @@ static void attempt_fire(struct sim_event *event)
 
         if (!is_running[side] || !end->knows)
             continue;
-        if (is_running[1 - side]) {
+        if (is_running[1 - side] && pair->ends[1 - side].knows) {
             pair_connect(pair);
             return;
         }
-        if (end->owes_refusal)
+        if (!is_running[1 - side] && end->owes_refusal)
             end_schedule(end, &end->refused, way_delay(&pair->ways[1 - side]));
     }
 }
@@ -580,10 +580,7 @@ static void link_peer_set(struct env *env, uint64_t peer, const char *endpoint,
     if (end->knows)
         return;
     end->knows = true;
-    if (pair->is_live)
-        end_schedule(end, &end->up, way_delay(&pair->ways[0]));
-    else
-        attempt_later(pair);
+    attempt_later(pair);
 }
 
 static void link_peer_remove(struct env *env, uint64_t peer)
