@@ -77,7 +77,7 @@ struct view_update { /* embedded; the view's until the callback */
     struct call call;
     struct env_timer timer;
     struct buffer body;
-    struct view *view;
+    struct view *view; /* NULL = not in flight */
     uint64_t deadline_us;
     uint64_t revision; /* of the committed change */
     size_t controller; /* asked now */

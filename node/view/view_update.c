@@ -18,15 +18,26 @@
 
 static void ask(struct view_update *update);
 
-static void finish(struct view_update *update, enum error rc)
+/* Out of flight, without a word to its owner. */
+static void take_back(struct view_update *update)
 {
-    struct view *view = update->view;
-
     list_remove(&update->link);
-    env_timer_stop(view->env, &update->timer);
+    env_timer_stop(update->view->env, &update->timer);
     call_cancel(&update->call);
     buffer_close(&update->body);
+    update->view = NULL;
+}
+
+static void finish(struct view_update *update, enum error rc)
+{
+    take_back(update);
     update->cb(update, rc);
+}
+
+void view_update_cancel(struct view_update *update)
+{
+    if (update->view != NULL)
+        take_back(update);
 }
 
 static void on_timer(struct env_timer *timer)
@@ -209,13 +220,6 @@ void view_update_wake(struct view *view)
 
 void view_update_close(struct view *view)
 {
-    struct list *link;
-
-    while ((link = list_pop(&view->updates)) != NULL) {
-        struct view_update *update = container_of(link, struct view_update, link);
-
-        env_timer_stop(view->env, &update->timer);
-        call_cancel(&update->call);
-        buffer_close(&update->body);
-    }
+    while (!list_is_empty(&view->updates))
+        take_back(container_of(view->updates.next, struct view_update, link));
 }

@@ -852,6 +852,25 @@ static void update__leader_dies_meanwhile__the_next_one_answers(void **state)
     fixture_close(&f);
 }
 
+static void update__given_up__no_callback(void **state)
+{
+    struct fixture f;
+
+    (void)state;
+    fixture_open(&f);
+    view_update_cancel(&f.update); /* never started */
+    start_update(&f, 1000);
+    view_update_cancel(&f.update);
+    start_update(&f, 1000);
+    run_ms(&f, 1);
+    view_update_cancel(&f.update);
+    view_update_cancel(&f.update);
+    run_ms(&f, 3000);
+
+    assert_int_equal(f.update_calls, 0);
+    fixture_close(&f);
+}
+
 static void free__update_in_flight__nothing_leaks(void **state)
 {
     struct fixture f;
@@ -896,6 +915,7 @@ int main(void)
         cmocka_unit_test(update__no_answer__maybe_and_the_same_command_to_the_other),
         cmocka_unit_test(update__controllers_gone__unreachable),
         cmocka_unit_test(update__leader_dies_meanwhile__the_next_one_answers),
+        cmocka_unit_test(update__given_up__no_callback),
         cmocka_unit_test(free__update_in_flight__nothing_leaks),
     };
 
