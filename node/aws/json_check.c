@@ -145,13 +145,13 @@ static bool take_open(struct parser *parser, bool *is_empty)
     uint8_t open = *parser->at++;
 
     *is_empty = false;
+    if (parser->depth == parser->depth_max)
+        return false;
     skip_space(parser);
     if (take(parser, open == '[' ? ']' : '}')) {
         *is_empty = true;
         return true;
     }
-    if (parser->depth == parser->depth_max)
-        return false;
     parser->open[parser->depth++] = open;
     return open == '[' || take_key(parser);
 }
