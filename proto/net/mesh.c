@@ -15,6 +15,7 @@
 #define CURVE_KEY_BYTES 32
 #define FRAMES_PER_TURN_MAX 64
 #define FRAMES_WAITING_MAX 64 /* per connection, inside ZeroMQ; then the sender has to wait */
+#define FRAME_OVERHEAD_BYTES_MAX 4096 /* its header, its message's, and CURVE's */
 #define SOCKETS_MAX 16000
 #define ENDPOINT_BYTES 256
 
@@ -61,9 +62,12 @@ void mesh_make_keys(char public_key[MESH_KEY_BYTES], char secret_key[MESH_KEY_BY
 /* Watchers may come and go meanwhile. */
 static void tell_watchers(struct mesh *mesh, const struct notice *notice)
 {
+    struct mesh_peer *peer = map_find_u64(&mesh->peers, notice->peer);
     struct list todo;
     struct list *link;
 
+    if (peer != NULL)
+        mesh_peer_told(peer, notice->is_up);
     list_move(&todo, &mesh->watchers);
     while ((link = list_pop(&todo)) != NULL) {
         struct env_link_watcher *watcher = container_of(link, struct env_link_watcher, link);
@@ -338,7 +342,7 @@ static void link_peer_remove(struct env *env, uint64_t peer)
 
     if (found == NULL)
         return;
-    if (mesh_peer_is_up(found))
+    if (mesh_peer_is_connected(found))
         note(mesh, peer, false, ENV_DOWN_CLOSED);
     forget_key(mesh, found);
     mesh_peer_free(found);
@@ -389,8 +393,7 @@ static enum error open_receiver(struct mesh *mesh, char *why)
 {
     const struct mesh_options *options = &mesh->ground.options;
     size_t size = sizeof(mesh->endpoint);
-    int64_t bytes_max =
-        (int64_t)options->message_bytes_max + FRAME_HEADER_BYTES + FRAME_MESSAGE_HEADER_BYTES;
+    int64_t bytes_max = (int64_t)options->message_bytes_max + FRAME_OVERHEAD_BYTES_MAX;
 
     mesh->receiver = mesh_socket_new(mesh->ground.context, ZMQ_PULL);
     mesh_socket_set_int(mesh->receiver, ZMQ_RCVHWM, FRAMES_WAITING_MAX);

@@ -38,8 +38,9 @@ struct mesh_peer {
     char *endpoint;
     char *public_key;
     enum peer_state state;
-    void *sender;                    /* PUSH; NULL when the address or key is impossible */
-    void *monitor;                   /* PAIR: what happens to the sender's connection */
+    bool is_told_up; /* what the watchers know; lags behind the state within a turn */
+    void *sender;    /* PUSH; NULL when the address or key is impossible */
+    void *monitor;   /* PAIR: what happens to the sender's connection */
     struct mesh_watch *sender_watch; /* awake only while is_blocked */
     struct mesh_watch *monitor_watch;
     struct mesh_probe *probe; /* NULL = none in flight */
@@ -147,7 +148,7 @@ enum error mesh_peer_send(struct mesh_peer *peer, enum env_channel channel, stru
     struct queue *queue = is_urgent ? &peer->urgent : &peer->ordinary;
     size_t waiting = queue_rest(queue).size;
 
-    if (peer->state != PEER_UP)
+    if (!mesh_peer_is_up(peer))
         return ERR_UNREACHABLE;
     if (message.size > peer->ground->options.message_bytes_max)
         return ERR_TOO_LARGE;
@@ -340,6 +341,7 @@ static void open_sockets(struct mesh_peer *peer)
     peer->sender_watch = mesh_watch_new(ground->loop, peer->sender, peer, on_sender_news);
     mesh_watch_pause(peer->sender_watch);
     peer->monitor_watch = mesh_watch_new(ground->loop, peer->monitor, peer, on_monitor_news);
+    on_monitor_news(peer); /* news are announced only to who found none before */
     connect_sender(peer);
 }
 
@@ -408,9 +410,19 @@ uint64_t mesh_peer_id(const struct mesh_peer *peer)
     return peer->id;
 }
 
-bool mesh_peer_is_up(const struct mesh_peer *peer)
+bool mesh_peer_is_connected(const struct mesh_peer *peer)
 {
     return peer->state == PEER_UP;
+}
+
+void mesh_peer_told(struct mesh_peer *peer, bool is_up)
+{
+    peer->is_told_up = is_up;
+}
+
+bool mesh_peer_is_up(const struct mesh_peer *peer)
+{
+    return peer->state == PEER_UP && peer->is_told_up;
 }
 
 const char *mesh_peer_endpoint(const struct mesh_peer *peer)

@@ -32,7 +32,10 @@ void mesh_peer_free(struct mesh_peer *peer);
 void mesh_peer_move(struct mesh_peer *peer, const char *endpoint, const char *public_key);
 
 uint64_t mesh_peer_id(const struct mesh_peer *peer);
-bool mesh_peer_is_up(const struct mesh_peer *peer);
+bool mesh_peer_is_connected(const struct mesh_peer *peer);
+/* The watchers are being told: from now on it counts as up, or down. */
+void mesh_peer_told(struct mesh_peer *peer, bool is_up);
+bool mesh_peer_is_up(const struct mesh_peer *peer); /* connected, and they know */
 const char *mesh_peer_endpoint(const struct mesh_peer *peer);
 const char *mesh_peer_public_key(const struct mesh_peer *peer);
 

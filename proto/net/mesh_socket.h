@@ -14,7 +14,8 @@
 
 struct mesh_watch;
 
-/* Call `on_news` whenever something may have changed on `socket`. */
+/* Call `on_news` whenever something may have changed on `socket`, which must have been read until
+ * there was nothing once before. */
 struct mesh_watch *mesh_watch_new(uv_loop_t *loop, void *socket, void *user,
                                   void (*on_news)(void *user));
 void mesh_watch_pause(struct mesh_watch *watch);
