@@ -271,40 +271,6 @@ static bool is_all_signed(const struct sigv4_request *request,
 /* ---- the payload
  * ------------------------------------------------------------------------------------- */
 
-static bool read_payload(struct slice named, enum sigv4_payload *payload)
-{
-    static const struct {
-        const char *name;
-        enum sigv4_payload payload;
-    } names[] = {
-        {"UNSIGNED-PAYLOAD", SIGV4_PAYLOAD_UNSIGNED},
-        {"STREAMING-AWS4-HMAC-SHA256-PAYLOAD", SIGV4_PAYLOAD_CHUNKS_SIGNED},
-        {"STREAMING-AWS4-HMAC-SHA256-PAYLOAD-TRAILER", SIGV4_PAYLOAD_CHUNKS_SIGNED_TRAILER},
-        {"STREAMING-UNSIGNED-PAYLOAD-TRAILER", SIGV4_PAYLOAD_CHUNKS_UNSIGNED},
-    };
-
-    for (size_t i = 0; i < ARRAY_COUNT(names); i++) {
-        if (slice_equal_text(named, names[i].name)) {
-            *payload = names[i].payload;
-            return true;
-        }
-    }
-    *payload = SIGV4_PAYLOAD_HASHED;
-    return named.size == SIGV4_HEX_BYTES;
-}
-
-/* The hash as the client names it; data NULL when it names none. */
-static struct slice named_payload(const struct sigv4_request *request,
-                                  const struct sigv4_identity *identity)
-{
-    for (size_t i = 0; i < request->header_count; i++)
-        if (sigv4_is_header(&request->headers[i], SLICE_LITERAL("x-amz-content-sha256")))
-            return request->headers[i].value;
-    if (identity->is_presigned && slice_equal_text(identity->service, "s3"))
-        return SLICE_LITERAL("UNSIGNED-PAYLOAD");
-    return (struct slice){NULL, 0};
-}
-
 static void hash_body(struct sigv4 *sigv4, struct slice body, char hash[SIGV4_HEX_BYTES + 1])
 {
     if (body.size == 0)
@@ -344,12 +310,10 @@ static enum error expected_signature(struct sigv4 *sigv4, const struct sigv4_req
 static enum sigv4_result verify_signature(struct sigv4 *sigv4, const struct sigv4_request *request,
                                           struct sigv4_identity *identity)
 {
-    struct slice named = named_payload(request, identity);
+    struct slice named = identity->payload_named;
     char body_hash[SIGV4_HEX_BYTES + 1] = "";
     char signature[SIGV4_HEX_BYTES + 1];
 
-    if (named.data != NULL && !read_payload(named, &identity->payload))
-        return SIGV4_MALFORMED;
     if (identity->payload == SIGV4_PAYLOAD_HASHED)
         hash_body(sigv4, request->body, body_hash);
     if (named.data == NULL)

@@ -69,6 +69,7 @@ struct sigv4_identity {
     bool is_presigned;
     bool payload_hash_checked; /* the body is the one that was signed */
     enum sigv4_payload payload;
+    struct slice payload_named;   /* as in the canonical request; data NULL: the body's hash */
     uint8_t key[SIGV4_KEY_BYTES]; /* signing key, for chunks; zero unless verified */
 };
 

@@ -83,13 +83,50 @@ static bool is_signature(struct slice text)
     return decode_hex(text, digest, sizeof(digest)) == OK;
 }
 
-static enum sigv4_result check_claim(const struct sigv4_request *request,
-                                     const struct sigv4_identity *identity)
+static bool read_payload(struct slice named, enum sigv4_payload *payload)
 {
+    static const struct {
+        const char *name;
+        enum sigv4_payload payload;
+    } names[] = {
+        {"UNSIGNED-PAYLOAD", SIGV4_PAYLOAD_UNSIGNED},
+        {"STREAMING-AWS4-HMAC-SHA256-PAYLOAD", SIGV4_PAYLOAD_CHUNKS_SIGNED},
+        {"STREAMING-AWS4-HMAC-SHA256-PAYLOAD-TRAILER", SIGV4_PAYLOAD_CHUNKS_SIGNED_TRAILER},
+        {"STREAMING-UNSIGNED-PAYLOAD-TRAILER", SIGV4_PAYLOAD_CHUNKS_UNSIGNED},
+    };
+
+    for (size_t i = 0; i < ARRAY_COUNT(names); i++) {
+        if (slice_equal_text(named, names[i].name)) {
+            *payload = names[i].payload;
+            return true;
+        }
+    }
+    *payload = SIGV4_PAYLOAD_HASHED;
+    return named.size == SIGV4_HEX_BYTES;
+}
+
+/* The hash as the client names it; data NULL when it names none. */
+static struct slice find_payload(const struct sigv4_request *request,
+                                 const struct sigv4_identity *identity)
+{
+    for (size_t i = 0; i < request->header_count; i++)
+        if (sigv4_is_header(&request->headers[i], SLICE_LITERAL("x-amz-content-sha256")))
+            return request->headers[i].value;
+    if (identity->is_presigned && slice_equal_text(identity->service, "s3"))
+        return SLICE_LITERAL("UNSIGNED-PAYLOAD");
+    return (struct slice){NULL, 0};
+}
+
+static enum sigv4_result check_claim(const struct sigv4_request *request,
+                                     struct sigv4_identity *identity)
+{
+    identity->payload_named = find_payload(request, identity);
     bool is_complete = identity->amz_date.size == AMZ_DATE_BYTES &&
                        slice_starts_with(identity->amz_date, identity->date) &&
                        are_signed_headers(identity->signed_headers, request->header_count) &&
-                       is_signature(identity->signature);
+                       is_signature(identity->signature) &&
+                       (identity->payload_named.data == NULL ||
+                        read_payload(identity->payload_named, &identity->payload));
 
     return is_complete ? SIGV4_OK : SIGV4_MALFORMED;
 }

@@ -10,6 +10,12 @@
 
 #define AWS_ACCOUNT_ID "000000000000"
 
+#define AWS_STS_NAMESPACE "https://sts.amazonaws.com/doc/2011-06-15/"
+#define AWS_IAM_NAMESPACE "https://iam.amazonaws.com/doc/2010-05-08/"
+#define AWS_SNS_NAMESPACE "http://sns.amazonaws.com/doc/2010-03-31/"
+#define AWS_SQS_NAMESPACE "http://queue.amazonaws.com/doc/2012-11-05/"
+#define AWS_MONITORING_NAMESPACE "http://monitoring.amazonaws.com/doc/2010-08-01/"
+
 /* name, SigV4 scope, protocol of a request that does not say */
 #define AWS_SERVICE_MAP(X)                                                                         \
     X(AWS_SERVICE_NONE, "", AWS_PROTOCOL_REST_JSON)                                                \
@@ -44,11 +50,12 @@ enum aws_protocol {
 struct aws_counters { /* of one service, since the start */
     uint64_t requests;
     uint64_t auth_failures;
-    uint64_t client_faults; /* answered with a 4xx, authentication included */
-    uint64_t server_faults; /* answered with a 5xx */
+    uint64_t client_faults; /* answered with a 4xx through aws_reply.h, authentication included */
+    uint64_t server_faults; /* likewise with a 5xx */
 };
 
 struct sigv4_identity; /* node/auth/sigv4.h */
+struct sigv4;
 
 struct aws_request {
     struct http_exchange *exchange;
@@ -59,6 +66,7 @@ struct aws_request {
     struct slice access_key; /* empty when unsigned */
     const char *account_id;
     const struct sigv4_identity *identity; /* NULL when unsigned */
+    struct sigv4 *sigv4; /* verifies signed chunks; NULL with --insecure-any-key: nothing is */
     struct aws_counters *counters;
 };
 

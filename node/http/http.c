@@ -29,9 +29,9 @@ static struct slice decode(struct arena *arena, struct slice text)
     return arena_copy(arena, buffer_slice(&decoded));
 }
 
-struct slice http_query_find(struct http_exchange *exchange, const char *name)
+struct slice http_form_find(struct arena *arena, struct slice form, const char *name)
 {
-    struct slice rest = exchange->query;
+    struct slice rest = form;
 
     while (rest.size > 0) {
         const uint8_t *end = memchr(rest.data, '&', rest.size);
@@ -42,14 +42,19 @@ struct slice http_query_find(struct http_exchange *exchange, const char *name)
         struct slice found = slice_of(rest.data, name_size);
 
         if (memchr(found.data, '%', found.size) != NULL)
-            found = decode(&exchange->arena, found);
+            found = decode(arena, found);
         if (slice_equal_text(found, name))
-            return decode(&exchange->arena, slice_of(rest.data + value_at, size - value_at));
+            return decode(arena, slice_of(rest.data + value_at, size - value_at));
         if (end == NULL)
             break;
         rest = slice_of(end + 1, rest.size - size - 1);
     }
     return (struct slice){NULL, 0};
+}
+
+struct slice http_query_find(struct http_exchange *exchange, const char *name)
+{
+    return http_form_find(&exchange->arena, exchange->query, name);
 }
 
 void http_respond(struct http_exchange *exchange, int status, const struct http_header *headers,

@@ -46,6 +46,9 @@ struct slice http_header_find(const struct http_exchange *exchange, const char *
  * none. */
 struct slice http_query_find(struct http_exchange *exchange, const char *name);
 
+/* The same in any text of the form "a=1&b=2", such as a form in a body. */
+struct slice http_form_find(struct arena *arena, struct slice form, const char *name);
+
 /* Answer. Content-Length, Date and Connection are added. `body` is taken (may be NULL: none).
  * Header values are copied before this returns. */
 void http_respond(struct http_exchange *exchange, int status, const struct http_header *headers,
