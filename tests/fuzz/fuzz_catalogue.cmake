@@ -1,0 +1,1 @@
+skein_fuzz(catalogue SOURCES fuzz_catalogue.c LIBS controller proto_env_sim)

@@ -1,0 +1,1 @@
+skein_fuzz(cluster_file SOURCES fuzz_cluster_file.c LIBS proto_base)
