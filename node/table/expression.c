@@ -83,8 +83,8 @@ bool expression_follow(struct reader *reader, const struct item_value *root,
 
         if (!reader->ok || !is_there)
             continue;
-        is_there = step.name.data != NULL ? item_find(&at, step.name, &at)
-                                          : item_at(&at, step.index, &at);
+        is_there =
+            step.name.data != NULL ? item_find(&at, step.name, &at) : item_at(&at, step.index, &at);
     }
     if (reader->ok && is_there)
         *value = at;
@@ -419,9 +419,8 @@ static bool leads_somewhere(const struct expression_paths *paths, size_t depth,
         bool is_there = true;
 
         for (size_t k = depth; k < path->step_count && is_there; k++)
-            is_there = path->steps[k].name.data != NULL
-                           ? item_find(&at, path->steps[k].name, &at)
-                           : item_at(&at, path->steps[k].index, &at);
+            is_there = path->steps[k].name.data != NULL ? item_find(&at, path->steps[k].name, &at)
+                                                        : item_at(&at, path->steps[k].index, &at);
         if (is_there)
             return true;
     }
@@ -476,8 +475,9 @@ void expression_project(const struct expression_paths *paths, const struct item_
 
 const char *expression_type_name(enum item_type type)
 {
-    static const char *const names[] = {"?",    "STRING", "NUMBER",     "BINARY",     "BOOLEAN", "NULL",
-                                        "MAP",  "LIST",   "STRING_SET", "NUMBER_SET", "BINARY_SET"};
+    static const char *const names[] = {"?",          "STRING",     "NUMBER",    "BINARY",
+                                        "BOOLEAN",    "NULL",       "MAP",       "LIST",
+                                        "STRING_SET", "NUMBER_SET", "BINARY_SET"};
 
     return (size_t)type < ARRAY_COUNT(names) ? names[type] : names[0];
 }

@@ -141,17 +141,19 @@ static bool paths_equal(const struct expression_path *a, const struct expression
     return true;
 }
 
-static void check_distinct(struct parser *parser, const char *operator, const struct expression *node)
+static void check_distinct(struct parser *parser, const char *operator,
+                           const struct expression * node)
 {
     const struct expression *first = node->children[0];
 
     for (size_t i = 1; i < node->child_count && first->kind == EXPRESSION_PATH; i++)
         if (node->children[i]->kind == EXPRESSION_PATH &&
             paths_equal(&first->path, &node->children[i]->path)) {
-            FAULT(parser,
-                  "The first operand must be distinct from the remaining operands for this operator "
-                  "or function; operator: %s, first operand: %s",
-                  operator, expression_path_text(parser->source->arena, &first->path));
+            FAULT(
+                parser,
+                "The first operand must be distinct from the remaining operands for this operator "
+                "or function; operator: %s, first operand: %s",
+                operator, expression_path_text(parser->source->arena, &first->path));
             return;
         }
 }
@@ -166,8 +168,8 @@ static void wrong_type(struct parser *parser, const char *operator, enum item_ty
 
 /* A literal operand must be of one of the types; what a path leads to is seen later. A computed
  * size is a number. */
-static void check_type(struct parser *parser, const char *operator, const struct expression *operand,
-                       unsigned types)
+static void check_type(struct parser *parser, const char *operator,
+                       const struct expression * operand, unsigned types)
 {
     enum item_type type = operand->kind == EXPRESSION_SIZE ? ITEM_N : operand->value.type;
 
@@ -306,8 +308,8 @@ static bool parse_path(struct parser *parser, struct expression_path *path)
         return false;
     }
     if (count > EXPRESSION_STEPS_MAX) {
-        FAULT(parser,
-              "The document path has too many nesting elements; nesting levels: %zu", count);
+        FAULT(parser, "The document path has too many nesting elements; nesting levels: %zu",
+              count);
         count = EXPRESSION_STEPS_MAX;
     }
     path->steps = arena_alloc(parser->source->arena, count * sizeof(*steps));
@@ -394,8 +396,7 @@ static void check_function(struct parser *parser, const struct function *functio
         return;
     }
     if (function->wants_path && node->children[0]->kind != EXPRESSION_PATH)
-        FAULT(parser,
-              "Operator or function requires a document path; operator or function: %s",
+        FAULT(parser, "Operator or function requires a document path; operator or function: %s",
               function->name);
     if (!function->is_for_update)
         check_distinct(parser, function->name, node);
@@ -609,8 +610,8 @@ static struct expression *parse_in(struct parser *parser, struct expression *lef
     if (!expect_sign(parser, ")"))
         return NULL;
     if (count > EXPRESSION_IN_MAX)
-        FAULT(parser,
-              "The IN operator is provided with too many operands; number of operands: %zu", count);
+        FAULT(parser, "The IN operator is provided with too many operands; number of operands: %zu",
+              count);
     node = new_node(parser, EXPRESSION_IN, children->items, children->count);
     check_distinct(parser, "IN", node);
     return node;
@@ -769,8 +770,7 @@ static void add_action(struct parser *parser, struct item_update *update, size_t
         struct item_update_action *old = update->actions;
 
         *capacity = *capacity == 0 ? 8 : *capacity * 2;
-        update->actions =
-            arena_alloc(parser->source->arena, *capacity * sizeof(*update->actions));
+        update->actions = arena_alloc(parser->source->arena, *capacity * sizeof(*update->actions));
         if (old != NULL)
             memcpy(update->actions, old, update->action_count * sizeof(*old));
     }

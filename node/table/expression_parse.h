@@ -2,15 +2,12 @@
  *
  *   condition  = or of and of not of: operand = operand (and <> < <= > >=), operand BETWEEN operand
  *                AND operand, operand IN (operand, ...), attribute_exists(path),
- *                attribute_not_exists(path), attribute_type(path, type), begins_with(path, operand),
- *                contains(path, operand), (condition)
- *   operand    = path, :value, size(path)
- *   path       = name, or #name, followed by any of .name, .#name, [index]
- *   update     = SET path = sum, ...   REMOVE path, ...   ADD path :value, ...
- *                DELETE path :value, ...   in any order, each once
- *   sum        = term, term + term, term - term
- *   term       = path, :value, if_not_exists(path, sum), list_append(sum, sum), (sum)
- *   projection = path, ...
+ *                attribute_not_exists(path), attribute_type(path, type), begins_with(path,
+ * operand), contains(path, operand), (condition) operand    = path, :value, size(path) path       =
+ * name, or #name, followed by any of .name, .#name, [index] update     = SET path = sum, ... REMOVE
+ * path, ...   ADD path :value, ... DELETE path :value, ...   in any order, each once sum        =
+ * term, term + term, term - term term       = path, :value, if_not_exists(path, sum),
+ * list_append(sum, sum), (sum) projection = path, ...
  *
  * A fault of syntax is told before any other; else the first one. */
 

@@ -8,7 +8,8 @@
 
 const char *item_type_name(enum item_type type)
 {
-    static const char *const names[] = {"?", "S", "N", "B", "BOOL", "NULL", "M", "L", "SS", "NS", "BS"};
+    static const char *const names[] = {"?", "S", "N",  "B",  "BOOL", "NULL",
+                                        "M", "L", "SS", "NS", "BS"};
 
     return (size_t)type < ARRAY_COUNT(names) ? names[type] : names[0];
 }

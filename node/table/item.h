@@ -42,7 +42,8 @@ enum item_type { /* stored: never renumber */
 
 struct item_value {
     enum item_type type;
-    struct slice bytes; /* S, B: the bytes. N: packed. BOOL: one byte. M, L, sets: from the count on */
+    struct slice
+        bytes; /* S, B: the bytes. N: packed. BOOL: one byte. M, L, sets: from the count on */
 };
 
 /* "S", "N", ... */

@@ -122,8 +122,7 @@ static void set_entry(struct update_run *run, struct node *holder,
                 (holder->count - at) * sizeof(*holder->entries));
         holder->count++;
     }
-    holder->entries[at] =
-        (struct entry){.name = step->name, .index = step->index, .node = node};
+    holder->entries[at] = (struct entry){.name = step->name, .index = step->index, .node = node};
 }
 
 static void remove_entry(struct node *holder, const struct expression_step *step)

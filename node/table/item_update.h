@@ -30,16 +30,14 @@ struct item_update {
 };
 
 enum [[nodiscard]] item_update_fault{
-    ITEM_UPDATE_OK,
-    ITEM_UPDATE_MALFORMED,    /* not an encoded update */
+    ITEM_UPDATE_OK,           ITEM_UPDATE_MALFORMED, /* not an encoded update */
     ITEM_UPDATE_NO_ATTRIBUTE, /* an operand refers to an attribute that is not there */
     ITEM_UPDATE_WRONG_TYPE,   /* an operand, or the attribute to change, has an unfit type */
     ITEM_UPDATE_NO_PATH,      /* what should hold the attribute to change is not there */
     ITEM_UPDATE_TOO_PRECISE,  /* a sum has too many digits */
-    ITEM_UPDATE_OVERFLOW,
-    ITEM_UPDATE_UNDERFLOW,
-    ITEM_UPDATE_TOO_DEEP,     /* the new item nests deeper than ITEM_DEPTH_MAX */
-    ITEM_UPDATE_TOO_LARGE     /* the new item is larger than ITEM_BYTES_MAX */
+    ITEM_UPDATE_OVERFLOW,     ITEM_UPDATE_UNDERFLOW,
+    ITEM_UPDATE_TOO_DEEP, /* the new item nests deeper than ITEM_DEPTH_MAX */
+    ITEM_UPDATE_TOO_LARGE /* the new item is larger than ITEM_BYTES_MAX */
 };
 
 void item_update_put(struct buffer *to, const struct item_update *update);

@@ -349,8 +349,8 @@ size_t number_item_size(struct slice packed)
     bool is_negative = packed.data[0] == MARK_NEGATIVE;
     uint8_t flip = is_negative ? 0xFF : 0;
     unsigned last_pair = (unsigned)(packed.data[packed.size - 2] ^ flip) - 1;
-    bool is_even = last_pair % 10 != 0;                       /* count of digits */
-    bool is_shifted = ((packed.data[1] ^ flip) & 1) == 0;     /* the first digit is alone in its pair */
+    bool is_even = last_pair % 10 != 0;                   /* count of digits */
+    bool is_shifted = ((packed.data[1] ^ flip) & 1) == 0; /* the first digit is alone in its pair */
     size_t pairs = packed.size - 3;
 
     return 1 + pairs + (is_even && is_shifted) + is_negative;

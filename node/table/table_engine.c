@@ -45,8 +45,8 @@ struct row_change { /* a command at work */
     struct shard_state *state;
     const Skein__Wire__TableCommand *command;
     struct slice key;
-    struct buffer old; /* the row as it was, empty when there is none */
-    struct buffer new; /* as it will be, when it differs from the command's item */
+    struct buffer old;   /* the row as it was, empty when there is none */
+    struct buffer new;   /* as it will be, when it differs from the command's item */
     struct buffer parts; /* of either: what the update names */
     Skein__Wire__TableReply reply;
 };
@@ -210,7 +210,8 @@ static void apply_drop(struct shard_state *state, const Skein__Wire__TableComman
     Skein__Wire__TableReply message = SKEIN__WIRE__TABLE_REPLY__INIT;
     struct shard_cursor *cursor = shard_cursor_open(state);
     struct slice prefix = field(&command->key);
-    struct buffer keys = BUFFER_INIT(BUFFER_UNLIMITED); /* of the piece: put nothing while walking */
+    struct buffer keys =
+        BUFFER_INIT(BUFFER_UNLIMITED); /* of the piece: put nothing while walking */
     struct reader reader;
 
     for (shard_cursor_seek(cursor, prefix); shard_cursor_valid(cursor); shard_cursor_next(cursor)) {
@@ -263,7 +264,8 @@ static void table_engine_apply(struct shard_state *state, const struct shard_mom
 /* ---- reading ------------------------------------------------------------------------------- */
 
 /* Appends the item, or the parts of it that `paths` name. */
-static void put_projected(struct buffer *to, struct slice item, const struct expression_paths *paths)
+static void put_projected(struct buffer *to, struct slice item,
+                          const struct expression_paths *paths)
 {
     struct item_value attributes = item_root(item);
 
@@ -386,9 +388,8 @@ static enum table_outcome read_page(struct page *page)
 {
     const Skein__Wire__TableQuery *query = page->query;
 
-    for (seek_first(page); is_inside(page);
-         query->is_backward ? shard_cursor_previous(page->cursor)
-                            : shard_cursor_next(page->cursor)) {
+    for (seek_first(page); is_inside(page); query->is_backward ? shard_cursor_previous(page->cursor)
+                                                               : shard_cursor_next(page->cursor)) {
         struct slice item = shard_cursor_value(page->cursor);
         enum table_outcome outcome;
         size_t bytes;
@@ -444,8 +445,7 @@ static void read_range(struct shard_state *state, const Skein__Wire__TableQuery 
 
 static void table_engine_read(struct shard_state *state, struct slice bytes, struct buffer *reply)
 {
-    Skein__Wire__TableQuery *query =
-        skein__wire__table_query__unpack(NULL, bytes.size, bytes.data);
+    Skein__Wire__TableQuery *query = skein__wire__table_query__unpack(NULL, bytes.size, bytes.data);
     struct arena arena;
 
     arena_init(&arena);

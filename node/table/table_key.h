@@ -16,6 +16,7 @@
 #define TABLE_HASH_BYTES_MAX 2048
 #define TABLE_SORT_BYTES_MAX 1024
 #define TABLE_KEY_PARTS_MAX 2
+#define TABLE_KEY_END_BYTES 2 /* what marks the end of an S or B */
 /* Every byte may need two, and each part its end. */
 #define TABLE_KEY_BYTES_MAX                                                                        \
     (1 + TABLE_ID_BYTES + 2 * (TABLE_HASH_BYTES_MAX + TABLE_SORT_BYTES_MAX) + 4)
@@ -48,8 +49,8 @@ void table_key_put_part(struct buffer *to, const struct item_value *value);
 /* Where the rows of a table begin. */
 void table_key_put_table(struct buffer *to, const uint8_t table_id[TABLE_ID_BYTES]);
 
-/* The whole row key of an M that passed table_key_check. `hash_part` is lent: it lies in `to`, until
- * its next change. */
+/* The whole row key of an M that passed table_key_check. `hash_part` is lent: it lies in `to`,
+ * until its next change. */
 void table_key_put_row(struct buffer *to, const uint8_t table_id[TABLE_ID_BYTES],
                        const struct table_schema *schema, const struct item_value *attributes,
                        struct slice *hash_part);

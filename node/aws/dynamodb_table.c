@@ -1,0 +1,681 @@
+/* CreateTable, DeleteTable, UpdateTable, TagResource, UntagResource: changes of a table's record.
+ *
+ *   COMMITTING -> answer
+ *       |  ^
+ *       v  |
+ *     WAITING     the record is not what it was thought to be: wait until this node's copy of the
+ *                 catalogue shows what it is, then decide
+ *
+ * A commit that was retried inside the view may find its own earlier success as a conflict; the
+ * table's id tells it from somebody else's. */
+
+#include "node/aws/dynamodb_call.h"
+#include "node/aws/dynamodb_describe.h"
+#include "node/aws/dynamodb_drop.h"
+#include "node/aws/dynamodb_members.h"
+#include "proto/base/check.h"
+#include "proto/base/encode.h"
+#include "proto/base/log.h"
+
+#define WAIT_US 5000
+#define WAIT_TRIES 1000
+#define CAPACITY_MAX INT64_C(1000000000000)
+#define TAGS_MAX 50
+
+/* ---- shapes ---------------------------------------------------------------------------------- */
+
+static const struct shape definition_members[] = {
+    {"AttributeName", SHAPE_STRING, .is_required = true, .min = 1, .max = 255},
+    {"AttributeType", SHAPE_STRING, .is_required = true, .choices = "B, N, S"},
+    MEMBER_END};
+static const struct shape definition_element[] = {
+    {.kind = SHAPE_STRUCTURE, .type = "AttributeDefinition", .of = definition_members}};
+static const struct shape key_members[] = {
+    {"AttributeName", SHAPE_STRING, .is_required = true, .min = 1, .max = 255},
+    {"KeyType", SHAPE_STRING, .is_required = true, .choices = "HASH, RANGE"},
+    MEMBER_END};
+static const struct shape key_element[] = {
+    {.kind = SHAPE_STRUCTURE, .type = "KeySchemaElement", .of = key_members}};
+static const struct shape throughput_members[] = {
+    {"WriteCapacityUnits", SHAPE_LONG, .is_required = true, .min = 1},
+    {"ReadCapacityUnits", SHAPE_LONG, .is_required = true, .min = 1},
+    MEMBER_END};
+static const struct shape tag_members[] = {
+    {"Key", SHAPE_STRING, .is_required = true, .min = 1, .max = 128},
+    {"Value", SHAPE_STRING, .is_required = true, .max = 256},
+    MEMBER_END};
+static const struct shape tag_element[] = {
+    {.kind = SHAPE_STRUCTURE, .type = "Tag", .of = tag_members}};
+static const struct shape tag_key_element[] = {{.kind = SHAPE_STRING, .min = 1, .max = 128}};
+static const struct shape stream_members[] = {{"StreamEnabled", SHAPE_BOOLEAN, .is_required = true},
+                                              MEMBER_END};
+
+#define LOOSE_TABLE_NAME                                                                           \
+    {                                                                                              \
+        "TableName", SHAPE_STRING, .pattern = SHAPE_NAME_PATTERN                                   \
+    }
+#define THROUGHPUT                                                                                 \
+    {                                                                                              \
+        "ProvisionedThroughput", SHAPE_STRUCTURE, .type = "ProvisionedThroughput",                 \
+                                                  .of = throughput_members                         \
+    }
+#define BILLING                                                                                    \
+    {                                                                                              \
+        "BillingMode", SHAPE_STRING, .choices = "PROVISIONED, PAY_PER_REQUEST"                     \
+    }
+#define TABLE_CLASS                                                                                \
+    {                                                                                              \
+        "TableClass", SHAPE_STRING, .choices = "STANDARD, STANDARD_INFREQUENT_ACCESS"              \
+    }
+#define STREAM                                                                                     \
+    {                                                                                              \
+        "StreamSpecification", SHAPE_STRUCTURE, .type = "StreamSpecification",                     \
+                                                .of = stream_members                               \
+    }
+#define PROTECTION                                                                                 \
+    {                                                                                              \
+        .name = "DeletionProtectionEnabled", .kind = SHAPE_BOOLEAN                                 \
+    }
+#define RESOURCE_ARN                                                                               \
+    {                                                                                              \
+        "ResourceArn", SHAPE_STRING, .is_required = true, .min = 1, .max = 1283                    \
+    }
+
+static const struct shape create_shape[] = {
+    {"AttributeDefinitions", SHAPE_LIST, .of = definition_element, .is_required = true},
+    LOOSE_TABLE_NAME,
+    BILLING,
+    THROUGHPUT,
+    {"KeySchema", SHAPE_LIST, .of = key_element, .is_required = true, .min = 1, .max = 2},
+    {"Tags", SHAPE_LIST, .of = tag_element},
+    STREAM,
+    TABLE_CLASS,
+    PROTECTION,
+    MEMBER_END};
+static const struct shape delete_shape[] = {LOOSE_TABLE_NAME, MEMBER_END};
+static const struct shape update_shape[] = {LOOSE_TABLE_NAME, BILLING,    THROUGHPUT, STREAM,
+                                            TABLE_CLASS,      PROTECTION, MEMBER_END};
+static const struct shape tag_shape[] = {
+    RESOURCE_ARN, {"Tags", SHAPE_LIST, .of = tag_element, .is_required = true}, MEMBER_END};
+static const struct shape untag_shape[] = {
+    RESOURCE_ARN, {"TagKeys", SHAPE_LIST, .of = tag_key_element, .is_required = true}, MEMBER_END};
+
+/* ---- a change at work ------------------------------------------------------------------------ */
+
+struct table_call {
+    struct dynamodb_call call;
+    struct view_update update;
+    struct env_timer timer;
+    unsigned tries;
+    const char *name;
+    Skein__Wire__Table record; /* as it shall be; in the arena */
+    uint64_t expected_revision;
+    /* The commit found another record than expected; the copy shows which. True: answered, or
+     * committing once more. */
+    bool (*on_conflict)(struct table_call *table);
+    void (*on_done)(struct table_call *table);
+};
+
+static void release_table_call(struct dynamodb_call *call)
+{
+    struct table_call *table = container_of(call, struct table_call, call);
+
+    env_timer_stop(call->dynamodb->with.env, &table->timer);
+    view_update_cancel(&table->update);
+}
+
+static struct table_call *table_call_of(struct dynamodb_call *call)
+{
+    struct table_call *table = container_of(call, struct table_call, call);
+
+    call->release = release_table_call;
+    return table;
+}
+
+static void on_wait_over(struct env_timer *timer)
+{
+    struct table_call *table = container_of(timer, struct table_call, timer);
+
+    if (table->on_conflict(table))
+        return;
+    if (++table->tries > WAIT_TRIES) {
+        dynamodb_fail(&table->call, ERR_TIMEOUT);
+        return;
+    }
+    env_timer_start(table->call.dynamodb->with.env, &table->timer, WAIT_US, on_wait_over);
+}
+
+static void on_committed(struct view_update *update, enum error rc)
+{
+    struct table_call *table = container_of(update, struct table_call, update);
+
+    if (rc == OK)
+        table->on_done(table);
+    else if (rc == ERR_CONFLICT)
+        on_wait_over(&table->timer);
+    else
+        dynamodb_fail(&table->call, rc);
+}
+
+/* What this node's copy has under the name; NULL when nothing. */
+static struct dynamodb_table *current(const struct table_call *table)
+{
+    return map_find(&table->call.dynamodb->tables, slice_text(table->name));
+}
+
+static bool has_id(const struct dynamodb_table *table, const Skein__Wire__Table *record)
+{
+    return memcmp(table->record->id.data, record->id.data, TABLE_ID_BYTES) == 0;
+}
+
+static struct slice packed_record(struct arena *arena, const Skein__Wire__Table *record)
+{
+    size_t size = skein__wire__table__get_packed_size(record);
+    uint8_t *bytes = arena_alloc(arena, size);
+
+    return slice_of(bytes, skein__wire__table__pack(record, bytes));
+}
+
+static void commit_record(struct table_call *table)
+{
+    const struct view_change change = {.key =
+                                           arena_printf(table->call.arena, "table/%s", table->name),
+                                       .value = packed_record(table->call.arena, &table->record),
+                                       .expected_revision = table->expected_revision};
+
+    view_update_start(table->call.dynamodb->with.view, &table->update, &change, 1,
+                      DYNAMODB_DEADLINE_MS, on_committed);
+}
+
+static void answer_description(struct table_call *table, const Skein__Wire__Table *record,
+                               const char *status)
+{
+    struct buffer body = BUFFER_INIT(BUFFER_UNLIMITED);
+    struct json_write json = json_write_to(&body);
+
+    json_begin_object(&json);
+    json_key(&json, "TableDescription");
+    dynamodb_write_description(&json, &table->call, record, status);
+    json_end_object(&json);
+    dynamodb_answer(&table->call, &body);
+}
+
+static void answer_nothing(struct table_call *table)
+{
+    struct buffer body = BUFFER_INIT(BUFFER_UNLIMITED);
+
+    dynamodb_answer(&table->call, &body);
+}
+
+/* ---- reading the request --------------------------------------------------------------------- */
+
+static const char *refuse_unsupported(const struct dynamodb_call *call)
+{
+    static const char *const members[] = {"GlobalSecondaryIndexes", "LocalSecondaryIndexes",
+                                          "GlobalSecondaryIndexUpdates", "ReplicaUpdates",
+                                          "ResourcePolicy"};
+    const json_t *stream = dynamodb_member(call, "StreamSpecification");
+
+    for (size_t i = 0; i < ARRAY_COUNT(members); i++) {
+        const json_t *member = dynamodb_member(call, members[i]);
+
+        if (member != NULL && (!json_is_array(member) || json_array_size(member) > 0))
+            return arena_printf(call->arena, "Not supported here yet: %s", members[i]);
+    }
+    if (stream != NULL && json_is_true(json_object_get(stream, "StreamEnabled")))
+        return "Not supported here yet: StreamSpecification";
+    return NULL;
+}
+
+static const char *read_throughput(struct table_call *table)
+{
+    struct dynamodb_call *call = &table->call;
+    const json_t *throughput = dynamodb_member(call, "ProvisionedThroughput");
+    int64_t reads = (int64_t)json_number_value(json_object_get(throughput, "ReadCapacityUnits"));
+    int64_t writes = (int64_t)json_number_value(json_object_get(throughput, "WriteCapacityUnits"));
+
+    if (dynamodb_member(call, "BillingMode") != NULL)
+        table->record.is_on_demand = dynamodb_text_is(call, "BillingMode", "PAY_PER_REQUEST");
+    if (table->record.is_on_demand && throughput != NULL)
+        return "One or more parameter values were invalid: Neither ReadCapacityUnits nor "
+               "WriteCapacityUnits can be specified when BillingMode is PAY_PER_REQUEST";
+    if (table->record.is_on_demand) {
+        table->record.read_units = 0;
+        table->record.write_units = 0;
+        return NULL;
+    }
+    if (throughput == NULL && table->record.read_units > 0)
+        return NULL; /* an update that leaves it as it is */
+    if (throughput == NULL)
+        return "One or more parameter values were invalid: ReadCapacityUnits and "
+               "WriteCapacityUnits must both be specified when BillingMode is PROVISIONED";
+    if (reads > CAPACITY_MAX)
+        return arena_printf(call->arena, "Given value %lld for ReadCapacityUnits is out of bounds",
+                            (long long)reads);
+    if (writes > CAPACITY_MAX)
+        return arena_printf(call->arena, "Given value %lld for WriteCapacityUnits is out of bounds",
+                            (long long)writes);
+    table->record.read_units = (uint64_t)reads;
+    table->record.write_units = (uint64_t)writes;
+    return NULL;
+}
+
+static enum item_type type_of(const char *name)
+{
+    if (name[0] == 'N')
+        return ITEM_N;
+    return name[0] == 'B' ? ITEM_B : ITEM_S;
+}
+
+static Skein__Wire__TableAttribute *new_attribute(struct arena *arena, const char *name,
+                                                  enum item_type type)
+{
+    Skein__Wire__TableAttribute *attribute = arena_alloc(arena, sizeof(*attribute));
+
+    skein__wire__table_attribute__init(attribute);
+    attribute->name = (char *)(uintptr_t)name;
+    attribute->type = type;
+    return attribute;
+}
+
+static const Skein__Wire__TableAttribute *find_definition(const Skein__Wire__Table *record,
+                                                          const char *name)
+{
+    for (size_t i = 0; i < record->n_definitions; i++)
+        if (strcmp(record->definitions[i]->name, name) == 0)
+            return record->definitions[i];
+    return NULL;
+}
+
+static const char *name_in(const json_t *element)
+{
+    return json_string_value(json_object_get(element, "AttributeName"));
+}
+
+static const char *read_definitions(struct table_call *table)
+{
+    const json_t *list = dynamodb_member(&table->call, "AttributeDefinitions");
+    struct arena *arena = table->call.arena;
+
+    table->record.definitions =
+        arena_alloc(arena, (json_array_size(list) + 1) * sizeof(*table->record.definitions));
+    for (size_t i = 0; i < json_array_size(list); i++) {
+        const json_t *element = json_array_get(list, i);
+        const char *type = json_string_value(json_object_get(element, "AttributeType"));
+
+        if (find_definition(&table->record, name_in(element)) != NULL)
+            return arena_printf(arena,
+                                "One or more parameter values were invalid: Duplicate "
+                                "AttributeName in AttributeDefinitions: %s",
+                                name_in(element));
+        table->record.definitions[table->record.n_definitions++] =
+            new_attribute(arena, name_in(element), type_of(type));
+    }
+    return NULL;
+}
+
+/* "[a, b]" */
+static const char *names_text(struct arena *arena, const json_t *list)
+{
+    const char *text = "";
+
+    for (size_t i = 0; i < json_array_size(list); i++)
+        text = arena_printf(arena, "%s%s%s", text, i > 0 ? ", " : "",
+                            name_in(json_array_get(list, i)));
+    return arena_printf(arena, "[%s]", text);
+}
+
+static const char *read_keys(struct table_call *table)
+{
+    const json_t *list = dynamodb_member(&table->call, "KeySchema");
+    struct arena *arena = table->call.arena;
+    size_t count = json_array_size(list);
+
+    for (size_t i = 0; i < count; i++) {
+        const char *type = json_string_value(json_object_get(json_array_get(list, i), "KeyType"));
+
+        if (strcmp(type, i == 0 ? "HASH" : "RANGE") != 0)
+            return i == 0 ? "Invalid KeySchema: The first KeySchemaElement is not a HASH key type"
+                          : "Invalid KeySchema: The second KeySchemaElement is not a RANGE key "
+                            "type";
+    }
+    if (count == 2 &&
+        strcmp(name_in(json_array_get(list, 0)), name_in(json_array_get(list, 1))) == 0)
+        return "Both the Hash Key and the Range Key element in the KeySchema have the same name";
+    table->record.keys = arena_alloc(arena, count * sizeof(*table->record.keys));
+    for (size_t i = 0; i < count; i++) {
+        const char *name = name_in(json_array_get(list, i));
+        const Skein__Wire__TableAttribute *definition = find_definition(&table->record, name);
+
+        if (definition == NULL)
+            return arena_printf(
+                arena,
+                "One or more parameter values were invalid: Some index key attributes are not "
+                "defined in AttributeDefinitions. Keys: %s, AttributeDefinitions: %s",
+                names_text(arena, list),
+                names_text(arena, dynamodb_member(&table->call, "AttributeDefinitions")));
+        table->record.keys[table->record.n_keys++] =
+            new_attribute(arena, definition->name, (enum item_type)definition->type);
+    }
+    return NULL;
+}
+
+static void set_tag(struct table_call *table, const char *key, const char *value)
+{
+    Skein__Wire__TableTag *tag;
+
+    for (size_t i = 0; i < table->record.n_tags; i++)
+        if (strcmp(table->record.tags[i]->key, key) == 0) {
+            table->record.tags[i]->value = (char *)(uintptr_t)value;
+            return;
+        }
+    tag = arena_alloc(table->call.arena, sizeof(*tag));
+    skein__wire__table_tag__init(tag);
+    tag->key = (char *)(uintptr_t)key;
+    tag->value = (char *)(uintptr_t)value;
+    table->record.tags[table->record.n_tags++] = tag;
+}
+
+/* Adds the request's Tags to those the record has. */
+static const char *read_tags(struct table_call *table)
+{
+    const json_t *list = dynamodb_member(&table->call, "Tags");
+    size_t room = table->record.n_tags + json_array_size(list) + 1;
+    Skein__Wire__TableTag **old = table->record.tags;
+
+    table->record.tags = arena_alloc(table->call.arena, room * sizeof(*table->record.tags));
+    for (size_t i = 0; i < table->record.n_tags; i++) {
+        table->record.tags[i] = arena_alloc(table->call.arena, sizeof(**old));
+        *table->record.tags[i] = *old[i];
+    }
+    for (size_t i = 0; i < json_array_size(list); i++) {
+        const json_t *tag = json_array_get(list, i);
+
+        set_tag(table, json_string_value(json_object_get(tag, "Key")),
+                json_string_value(json_object_get(tag, "Value")));
+    }
+    return table->record.n_tags <= TAGS_MAX
+               ? NULL
+               : "One or more parameter values were invalid: Too many tags: a table can have 50";
+}
+
+/* ---- CreateTable ----------------------------------------------------------------------------- */
+
+static bool on_create_conflict(struct table_call *table)
+{
+    struct dynamodb_table *found = current(table);
+
+    if (found == NULL)
+        return false;
+    if (has_id(found, &table->record)) /* ours: the commit had succeeded before it was retried */
+        answer_description(table, &table->record, "CREATING");
+    else
+        dynamodb_refuse(&table->call, "ResourceInUseException",
+                        arena_printf(table->call.arena, "Table already exists: %s", table->name));
+    return true;
+}
+
+static void on_created(struct table_call *table)
+{
+    answer_description(table, &table->record, "CREATING");
+}
+
+static const char *read_create(struct table_call *table)
+{
+    struct dynamodb_call *call = &table->call;
+    const char *why = dynamodb_check_table_name(table->name);
+
+    if (why == NULL)
+        why = read_throughput(table);
+    if (why == NULL)
+        why = read_definitions(table);
+    if (why == NULL)
+        why = read_keys(table);
+    if (why == NULL)
+        why = read_tags(table);
+    if (why == NULL)
+        why = refuse_unsupported(call);
+    return why;
+}
+
+static void create_table(struct dynamodb_call *call)
+{
+    struct table_call *table = table_call_of(call);
+    struct env *env = call->dynamodb->with.env;
+    uint8_t *id = arena_alloc(call->arena, TABLE_ID_BYTES);
+    const char *why;
+
+    table->name = dynamodb_text(call, "TableName");
+    table->on_conflict = on_create_conflict;
+    table->on_done = on_created;
+    skein__wire__table__init(&table->record);
+    why = read_create(table);
+    if (why != NULL) {
+        dynamodb_invalid(call, why);
+        return;
+    }
+    if (current(table) != NULL) {
+        (void)on_create_conflict(table);
+        return;
+    }
+    if (table->record.n_definitions > table->record.n_keys)
+        log_warn("dynamodb.surplus_definitions table=%s definitions=%zu keys=%zu", table->name,
+                 table->record.n_definitions, table->record.n_keys);
+    env->dice->random_bytes(env, id, TABLE_ID_BYTES);
+    table->record.id = (ProtobufCBinaryData){TABLE_ID_BYTES, id};
+    table->record.name = (char *)(uintptr_t)table->name;
+    table->record.created_ms = env_wall_ms(env);
+    table->record.is_protected = dynamodb_flag(call, "DeletionProtectionEnabled", false);
+    if (dynamodb_member(call, "TableClass") != NULL)
+        table->record.table_class = (char *)(uintptr_t)dynamodb_text(call, "TableClass");
+    table->expected_revision = VIEW_REVISION_NONE;
+    commit_record(table);
+}
+
+/* ---- changing a table that is there ------------------------------------------------------------
+ */
+
+/* Finds it, and starts `record` as a copy of its record. False: answered. */
+static bool begin_change(struct table_call *table, const char *name_or_arn)
+{
+    if (!dynamodb_find_described(&table->call, name_or_arn))
+        return false;
+    table->record = *table->call.table->record;
+    table->name = table->record.name;
+    table->expected_revision = table->call.table->revision;
+    return true;
+}
+
+/* Somebody else changed the table meanwhile. */
+static bool on_change_conflict(struct table_call *table)
+{
+    struct dynamodb_table *found = current(table);
+
+    if (found != NULL && found->revision == table->expected_revision)
+        return false;
+    dynamodb_refuse(&table->call, "ResourceInUseException",
+                    arena_printf(table->call.arena,
+                                 "Attempt to change a resource which is still in use: Table is "
+                                 "being updated: %s",
+                                 table->name));
+    return true;
+}
+
+/* ---- DeleteTable ----------------------------------------------------------------------------- */
+
+static void commit_delete(struct table_call *table)
+{
+    struct dynamodb_call *call = &table->call;
+    struct slice drop =
+        dynamodb_drop_record(call->arena, &table->record, env_wall_ms(call->dynamodb->with.env));
+    const struct view_change changes[] = {
+        {.key = arena_printf(call->arena, "table/%s", table->name),
+         .is_delete = true,
+         .expected_revision = table->expected_revision},
+        {.key = dynamodb_drop_key(call->arena, table->record.id.data),
+         .value = drop,
+         .expected_revision = VIEW_REVISION_ANY}};
+
+    view_update_start(call->dynamodb->with.view, &table->update, changes, ARRAY_COUNT(changes),
+                      DYNAMODB_DEADLINE_MS, on_committed);
+}
+
+static void on_deleted(struct table_call *table)
+{
+    answer_description(table, &table->record, "DELETING");
+}
+
+/* Gone already, maybe by this very commit: that is what was asked for. Changed meanwhile: once
+ * more. */
+static bool on_delete_conflict(struct table_call *table)
+{
+    struct dynamodb_table *found = current(table);
+
+    if (found == NULL || !has_id(found, &table->record)) {
+        on_deleted(table);
+        return true;
+    }
+    if (found->revision == table->expected_revision)
+        return false;
+    table->expected_revision = found->revision;
+    commit_delete(table);
+    return true;
+}
+
+static void delete_table(struct dynamodb_call *call)
+{
+    struct table_call *table = table_call_of(call);
+    const char *name = dynamodb_text(call, "TableName");
+    const char *why = dynamodb_check_table_name(name);
+
+    if (why != NULL) {
+        dynamodb_invalid(call, why);
+        return;
+    }
+    if (!begin_change(table, name))
+        return;
+    if (table->record.is_protected) {
+        dynamodb_invalid(call, arena_printf(call->arena,
+                                            "Resource cannot be deleted as it is currently "
+                                            "protected against deletion. Disable deletion "
+                                            "protection first. Table: %s",
+                                            name));
+        return;
+    }
+    table->on_conflict = on_delete_conflict;
+    table->on_done = on_deleted;
+    commit_delete(table);
+}
+
+/* ---- UpdateTable, tags ----------------------------------------------------------------------- */
+
+static void on_updated(struct table_call *table)
+{
+    answer_description(table, &table->record, "UPDATING");
+}
+
+static const char *read_table_update(struct table_call *table)
+{
+    struct dynamodb_call *call = &table->call;
+    const char *why = read_throughput(table);
+
+    table->record.is_protected =
+        dynamodb_flag(call, "DeletionProtectionEnabled", table->record.is_protected);
+    if (dynamodb_member(call, "TableClass") != NULL)
+        table->record.table_class = (char *)(uintptr_t)dynamodb_text(call, "TableClass");
+    return why;
+}
+
+static const char *check_table_update(const struct dynamodb_call *call)
+{
+    static const char *const members[] = {"ProvisionedThroughput", "BillingMode",
+                                          "DeletionProtectionEnabled", "TableClass",
+                                          "StreamSpecification"};
+    const char *why = dynamodb_check_table_name(dynamodb_text(call, "TableName"));
+    bool has_any = false;
+
+    if (why == NULL)
+        why = refuse_unsupported(call);
+    for (size_t i = 0; i < ARRAY_COUNT(members); i++)
+        has_any = has_any || dynamodb_member(call, members[i]) != NULL;
+    if (why == NULL && !has_any)
+        why = "At least one of ProvisionedThroughput, BillingMode, UpdateStreamEnabled, "
+              "GlobalSecondaryIndexUpdates or SSESpecification or ReplicaUpdates is required";
+    return why;
+}
+
+static void update_table(struct dynamodb_call *call)
+{
+    struct table_call *table = table_call_of(call);
+    const char *why = check_table_update(call);
+
+    if (why != NULL) {
+        dynamodb_invalid(call, why);
+        return;
+    }
+    if (!begin_change(table, dynamodb_text(call, "TableName")))
+        return;
+    why = read_table_update(table);
+    if (why != NULL) {
+        dynamodb_invalid(call, why);
+        return;
+    }
+    table->on_conflict = on_change_conflict;
+    table->on_done = on_updated;
+    commit_record(table);
+}
+
+static void tag_resource(struct dynamodb_call *call)
+{
+    struct table_call *table = table_call_of(call);
+    const char *why;
+
+    if (!begin_change(table, dynamodb_text(call, "ResourceArn")))
+        return;
+    why = read_tags(table);
+    if (why != NULL) {
+        dynamodb_invalid(call, why);
+        return;
+    }
+    table->on_conflict = on_change_conflict;
+    table->on_done = answer_nothing;
+    commit_record(table);
+}
+
+static bool is_listed(const json_t *list, const char *key)
+{
+    for (size_t i = 0; i < json_array_size(list); i++)
+        if (strcmp(json_string_value(json_array_get(list, i)), key) == 0)
+            return true;
+    return false;
+}
+
+static void untag_resource(struct dynamodb_call *call)
+{
+    struct table_call *table = table_call_of(call);
+    const json_t *keys = dynamodb_member(call, "TagKeys");
+    Skein__Wire__TableTag **old;
+    size_t old_count;
+
+    if (!begin_change(table, dynamodb_text(call, "ResourceArn")))
+        return;
+    old = table->record.tags;
+    old_count = table->record.n_tags;
+    table->record.tags = arena_alloc(call->arena, (old_count + 1) * sizeof(*old));
+    table->record.n_tags = 0;
+    for (size_t i = 0; i < old_count; i++)
+        if (!is_listed(keys, old[i]->key))
+            table->record.tags[table->record.n_tags++] = old[i];
+    table->on_conflict = on_change_conflict;
+    table->on_done = answer_nothing;
+    commit_record(table);
+}
+
+const struct dynamodb_operation dynamodb_table_operations[] = {
+    {"CreateTable", create_shape, sizeof(struct table_call), create_table},
+    {"DeleteTable", delete_shape, sizeof(struct table_call), delete_table},
+    {"UpdateTable", update_shape, sizeof(struct table_call), update_table},
+    {"TagResource", tag_shape, sizeof(struct table_call), tag_resource},
+    {"UntagResource", untag_shape, sizeof(struct table_call), untag_resource},
+    {NULL, NULL, 0, NULL},
+};
