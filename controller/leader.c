@@ -69,11 +69,13 @@ static void on_planned(struct group_proposal *proposal, enum error rc, uint64_t 
         log_plan(&leader->plan, revision);
     } else {
         leader->with_functions = true; /* whatever it was to change is still to be done */
-        if (rc != ERR_CONFLICT && rc != ERR_NOT_LEADER && rc != ERR_LOST) {
+        if (rc != ERR_CONFLICT && rc != ERR_NOT_LEADER && rc != ERR_LOST && rc != ERR_OVERLOADED) {
             log_warn("leader.plan_failed rc=%s retry_ms=%d", error_name(rc), PLAN_RETRY_MS);
             leader->plan_after_ms = now_ms(leader) + PLAN_RETRY_MS;
         }
     }
+    if (rc == ERR_OVERLOADED)
+        return; /* the next tick tries again */
     plan_soon(leader);
 }
 
@@ -105,12 +107,19 @@ static void plan_now(struct env_task *task)
     group_propose(leader->group, &leader->proposal, buffer_slice(&command), on_planned);
 }
 
-/* Some node is no longer alive. */
+/* Some nodes have just been found lost. */
 static void on_lost(struct leader *leader)
 {
+    const struct membership *membership = &leader->membership;
+
     leader->with_functions = true;
-    log_info("leader.node_lost alive=%zu of=%zu", membership_alive(&leader->membership),
-             leader->membership.count);
+    for (size_t i = 0; i < membership->count; i++) {
+        const struct member *member = &membership->members[i];
+
+        if (!member->is_alive && member->lost_ms == now_ms(leader))
+            log_info("leader.node_lost id=%" PRIu64 " alive=%zu of=%zu", member->id,
+                     membership_alive(membership), membership->count);
+    }
 }
 
 static void on_tick(struct env_timer *timer)
@@ -189,8 +198,7 @@ static void on_node_change(struct leader *leader, const char *key)
 
 void leader_on_change(struct leader *leader, const char *key)
 {
-    CHECK(key != NULL || !leader->is_leading); /* a leader is never sent a snapshot */
-    if (!leader->is_leading)
+    if (!leader->is_leading || key == NULL) /* a snapshot: whoever gets one leads no longer */
         return;
     if (starts_with(key, "node/"))
         on_node_change(leader, key);
@@ -364,8 +372,8 @@ static void heard_node(struct leader *leader, Skein__Wire__RegisterRequest *mess
     bool is_news = note_registration(leader, node);
 
     if (membership_renew(&leader->membership, node->id, now_ms(leader))) {
-        log_info("leader.node_alive node=%s id=%" PRIu64 " region=%s incarnation=%" PRIu64,
-                 node->name, node->id, node->region, node->incarnation);
+        log_info("leader.node_alive id=%" PRIu64 " name=%s region=%s incarnation=%" PRIu64,
+                 node->id, node->name, node->region, node->incarnation);
         leader->with_functions = true;
         is_news = true;
     }
