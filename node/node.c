@@ -42,7 +42,7 @@ struct node {
     struct dynamodb *dynamodb;
     struct lambda *lambda;
     struct apigateway *apigateway;
-    struct sts *sts;
+    struct sts sts;
     struct view_listener function_listener;
 };
 
@@ -204,7 +204,7 @@ static void on_admin(void *user, struct aws_request *request)
         .name = node->options.name,
         .region = node->options.region,
         .http_address = node->options.http_address,
-        .sandbox_tier = node->options.sandbox_tier,
+        .sandbox_tier = node->options.sandbox_tier(node->options.user),
         .incarnation = node->incarnation,
         .view = node->view,
         .host = node->host,
@@ -243,7 +243,8 @@ static void open_services(struct node *node)
     aws_router_handle(node->aws, AWS_SERVICE_APIGATEWAY, node->apigateway, apigateway_on_request);
     aws_router_handle(node->aws, AWS_SERVICE_EXECUTE_API, node->apigateway,
                       apigateway_on_invocation);
-    aws_router_handle(node->aws, AWS_SERVICE_STS, node, sts_on_request);
+    node->sts = (struct sts){.env = node->env, .router = node->aws};
+    aws_router_handle(node->aws, AWS_SERVICE_STS, &node->sts, sts_on_request);
     aws_router_handle(node->aws, AWS_SERVICE_ADMIN, node, on_admin);
 }
 

@@ -30,7 +30,8 @@ struct node_options {
     uint32_t snapshot_entries;
     uint64_t snapshot_bytes;
     uint32_t sandboxes_max;
-    const char *sandbox_tier; /* how well functions are isolated here, in words; for the status */
+    /* How well functions are isolated here, in words; for the status. */
+    const char *(*sandbox_tier)(void *user);
     void *user;
     /* A store or the journal failed: the process must end at once and not touch its data. */
     void (*on_fatal)(void *user, enum error rc, const char *why);

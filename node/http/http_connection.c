@@ -12,7 +12,9 @@
 #include "node/http/http_impl.h"
 
 #include "proto/base/check.h"
+
 #include "proto/base/encode.h"
+#include <unistd.h>
 
 #define ROOM_MIN 2048                   /* do not read into less */
 #define WRITE_BUFFERS_MAX 64            /* of one write */
@@ -587,8 +589,7 @@ static void read_peer_address(struct http_connection *connection)
         connection->peer_address[0] = '\0';
 }
 
-void http_connection_accept(struct http_server *server, uv_stream_t *listener, uint16_t local_port,
-                            bool is_refused)
+static struct http_connection *connection_new(struct http_server *server, uint16_t local_port)
 {
     struct http_connection *connection = check_calloc(1, sizeof(*connection));
 
@@ -603,16 +604,40 @@ void http_connection_accept(struct http_server *server, uv_stream_t *listener, u
     server->counters.open++;
     server->handle_count++;
     CHECK(uv_tcp_init(server->loop, &connection->tcp) == 0);
-    if (uv_accept(listener, stream_of(connection)) != 0) {
-        http_connection_close(connection);
-        return;
-    }
+    return connection;
+}
+
+static void connection_begin(struct http_connection *connection, bool is_refused)
+{
     (void)uv_tcp_nodelay(&connection->tcp, 1);
     read_peer_address(connection);
     if (is_refused) {
-        server->counters.refused++;
+        connection->server->counters.refused++;
         begin_request(connection);
         refuse(connection, 503, "too many connections");
     }
     http_connection_turn(connection);
+}
+
+void http_connection_accept(struct http_server *server, uv_stream_t *listener, uint16_t local_port,
+                            bool is_refused)
+{
+    struct http_connection *connection = connection_new(server, local_port);
+
+    if (uv_accept(listener, stream_of(connection)) != 0)
+        http_connection_close(connection);
+    else
+        connection_begin(connection, is_refused);
+}
+
+void http_connection_adopt(struct http_server *server, int fd, uint16_t local_port, bool is_refused)
+{
+    struct http_connection *connection = connection_new(server, local_port);
+
+    if (uv_tcp_open(&connection->tcp, fd) != 0) {
+        (void)close(fd);
+        http_connection_close(connection);
+    } else {
+        connection_begin(connection, is_refused);
+    }
 }

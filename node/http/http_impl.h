@@ -99,6 +99,8 @@ struct http_connection {
 /* Take a connection off the listener. `is_refused`: answer 503 and close. */
 void http_connection_accept(struct http_server *server, uv_stream_t *listener, uint16_t local_port,
                             bool is_refused);
+void http_connection_adopt(struct http_server *server, int fd, uint16_t local_port,
+                           bool is_refused);
 /* At once, without answering. Open requests become orphans. */
 void http_connection_close(struct http_connection *connection);
 /* What should happen now has been noted; do it. May close the connection. */

@@ -3,6 +3,8 @@
 #include "node/http/http_impl.h"
 #include "proto/base/check.h"
 
+#include <unistd.h>
+
 #include <sys/socket.h>
 
 #define BACKLOG 1024
@@ -142,6 +144,15 @@ static void on_connection(uv_stream_t *stream, int status)
     if (server->counters.open > limit + REFUSED_MAX) /* more than we can even tell */
         http_connection_close(
             container_of(server->connections.previous, struct http_connection, link));
+}
+
+void http_server_adopt(struct http_server *server, int fd)
+{
+    if (server->is_draining)
+        (void)close(fd);
+    else
+        http_connection_adopt(server, fd, 0,
+                              server->counters.open >= server->options.connections_max);
 }
 
 static enum error error_from_uv(int rc)

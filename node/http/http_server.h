@@ -53,6 +53,10 @@ void http_server_free(struct http_server *server);
 enum error http_server_listen(struct http_server *server, const char *address, uint16_t port,
                               bool is_shared, uint16_t *bound_port);
 
+/* Serve a connected socket that somebody else accepted, as if it had come by a listener: that is
+ * how functions reach the node from inside their sandboxes. `fd` is taken. */
+void http_server_adopt(struct http_server *server, int fd);
+
 /* Stop accepting, close idle connections, answer what is in flight with "Connection: close".
  * `on_drained` is called once, later, when no connection is left. */
 void http_server_drain(struct http_server *server, void (*on_drained)(void *user), void *user);

@@ -142,6 +142,12 @@ static uint64_t dice(struct world *world, uint64_t bound)
 
 static void on_fatal(void *user, enum error rc, const char *why);
 
+static const char *stub_tier(void *user)
+{
+    (void)user;
+    return "stub";
+}
+
 static void process_start(struct process *process)
 {
     struct world *world = process->world;
@@ -168,7 +174,7 @@ static void process_start(struct process *process)
             .election_ms = 1000,
             .snapshot_entries = 64,
             .snapshot_bytes = 64 << 10,
-            .sandbox_tier = "stub",
+            .sandbox_tier = stub_tier,
             .user = process,
             .on_fatal = on_fatal,
         };
