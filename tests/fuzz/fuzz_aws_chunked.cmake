@@ -1,0 +1,1 @@
+skein_fuzz(aws_chunked SOURCES fuzz_aws_chunked.c LIBS node_auth)
