@@ -1,0 +1,1 @@
+skein_fuzz(gateway SOURCES fuzz_gateway.c LIBS node_aws)

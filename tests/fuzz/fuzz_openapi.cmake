@@ -1,0 +1,1 @@
+skein_fuzz(openapi SOURCES fuzz_openapi.c LIBS node_aws)
