@@ -78,6 +78,7 @@ static void relay_exit(pid_t child)
 {
     int status = 0;
 
+    (void)prctl(PR_SET_PDEATHSIG, SIGKILL, 0, 0, 0); /* else the child sees the node's end itself */
     close_range(0, ~0u, 0);
     while (waitpid(child, &status, 0) < 0 && errno == EINTR)
         ;
@@ -397,7 +398,21 @@ bool isolate_enter(struct isolate *isolate, uint32_t slot, struct isolate_channe
 
 static bool restrict_files(const char *task_root, uint16_t runtime_port, uint16_t aws_port)
 {
-    const char *const readable[] = {"/usr", "/bin", "/lib", "/lib64", "/etc", "/proc", task_root};
+    const char *const readable[] = {"/usr",
+                                    "/bin",
+                                    "/lib",
+                                    "/lib64",
+                                    "/proc",
+                                    "/etc/ld.so.cache",
+                                    "/etc/ssl",
+                                    "/etc/alternatives",
+                                    "/etc/mime.types",
+                                    "/etc/localtime",
+                                    "/etc/passwd",
+                                    "/etc/group",
+                                    "/etc/hosts",
+                                    "/etc/nsswitch.conf",
+                                    task_root};
     struct isolate_filter_rules rules = {.readable = readable,
                                          .readable_count = sizeof(readable) / sizeof(readable[0]),
                                          .writable = getenv("TMPDIR"),

@@ -14,6 +14,25 @@
 #include <sys/syscall.h>
 #include <unistd.h>
 
+/* What Landlock learned after Debian 12's headers. */
+
+struct ruleset_attributes {
+    uint64_t handled_access_fs;
+    uint64_t handled_access_net; /* from version 4 on */
+    uint64_t scoped;             /* from version 6 on */
+};
+
+struct port_attributes {
+    uint64_t allowed_access;
+    uint64_t port;
+};
+
+#define RULE_NET_PORT 2
+#define ACCESS_NET_CONNECT_TCP (1ull << 1)
+#define SCOPES 3ull /* abstract sockets and signals */
+#define VERSION_WITH_PORTS 4
+#define VERSION_WITH_SCOPES 6
+
 /* Calls that change the machine, look into other processes, or open large kernel surfaces that a
  * function has no use for. They fail with EPERM. */
 static const char *const denied_calls[] = {"acct",
@@ -77,7 +96,11 @@ static const char *const denied_calls[] = {"acct",
                                            "userfaultfd",
                                            "vhangup"};
 
+/* Where there is no pid namespace: a process stays in its group, by which it is found again, and
+ * signals nobody else (unless Landlock sees to that). */
 static const char *const session_calls[] = {"setsid", "setpgid"};
+static const char *const signal_calls[] = {"kill", "tkill", "pidfd_send_signal", "rt_sigqueueinfo",
+                                           "rt_tgsigqueueinfo"};
 
 #define COUNT(array) (sizeof(array) / sizeof((array)[0]))
 
@@ -113,6 +136,9 @@ static bool add_rules(scmp_filter_ctx filter, bool hold_session)
     if (!deny_calls(filter, denied_calls, COUNT(denied_calls)) || !deny_sockets(filter))
         return false;
     if (hold_session && !deny_calls(filter, session_calls, COUNT(session_calls)))
+        return false;
+    if (hold_session && isolate_filter_landlock_version() < VERSION_WITH_SCOPES &&
+        !deny_calls(filter, signal_calls, COUNT(signal_calls)))
         return false;
     if (seccomp_rule_add(filter, SCMP_ACT_ERRNO(EPERM), SCMP_SYS(clone), 1,
                          SCMP_A0(SCMP_CMP_MASKED_EQ, CLONE_NEWUSER, CLONE_NEWUSER)) != 0)
@@ -168,21 +194,7 @@ bool isolate_filter_install(const struct sock_fprog *program)
     return prctl(PR_SET_SECCOMP, SECCOMP_MODE_FILTER, program, 0, 0) == 0;
 }
 
-/* ---- Landlock; the network part is newer than Debian 12's headers -------------------------- */
-
-struct ruleset_attributes {
-    uint64_t handled_access_fs;
-    uint64_t handled_access_net;
-};
-
-struct port_attributes {
-    uint64_t allowed_access;
-    uint64_t port;
-};
-
-#define RULE_NET_PORT 2
-#define ACCESS_NET_CONNECT_TCP (1ull << 1)
-#define VERSION_WITH_PORTS 4
+/* ---- Landlock ----------------------------------------------------------------------------- */
 
 #define READ_ACCESS                                                                                \
     (LANDLOCK_ACCESS_FS_EXECUTE | LANDLOCK_ACCESS_FS_READ_FILE | LANDLOCK_ACCESS_FS_READ_DIR)
@@ -240,9 +252,14 @@ static bool add_landlock_rules(int ruleset, const struct isolate_filter_rules *r
 
 bool isolate_filter_landlock(const struct isolate_filter_rules *rules)
 {
-    bool has_ports = isolate_filter_landlock_version() >= VERSION_WITH_PORTS;
-    struct ruleset_attributes attributes = {ALL_ACCESS, has_ports ? ACCESS_NET_CONNECT_TCP : 0};
-    size_t bytes = has_ports ? sizeof(attributes) : sizeof(attributes.handled_access_fs);
+    int version = isolate_filter_landlock_version();
+    bool has_ports = version >= VERSION_WITH_PORTS;
+    bool has_scopes = version >= VERSION_WITH_SCOPES;
+    struct ruleset_attributes attributes = {ALL_ACCESS, has_ports ? ACCESS_NET_CONNECT_TCP : 0,
+                                            has_scopes ? SCOPES : 0};
+    size_t bytes = has_scopes  ? sizeof(attributes)
+                   : has_ports ? offsetof(struct ruleset_attributes, scoped)
+                               : offsetof(struct ruleset_attributes, handled_access_net);
     int ruleset = (int)syscall(SYS_landlock_create_ruleset, &attributes, bytes, 0);
     bool is_restricted;
 

@@ -9,7 +9,6 @@
 #include <stdio.h>
 #include <stdlib.h>
 #include <string.h>
-#include <sys/prctl.h>
 #include <sys/signalfd.h>
 #include <sys/socket.h>
 #include <sys/stat.h>
@@ -120,8 +119,7 @@ struct launcher *launcher_open(int control, const char *folder, const char *inst
         return NULL;
     launcher->control = CONTROL_FD;
     if ((control != CONTROL_FD && dup2(control, CONTROL_FD) < 0) ||
-        close_range(CONTROL_FD + 1, ~0u, 0) != 0 || fcntl(CONTROL_FD, F_SETFD, FD_CLOEXEC) != 0 ||
-        prctl(PR_SET_PDEATHSIG, SIGKILL, 0, 0, 0) != 0)
+        close_range(CONTROL_FD + 1, ~0u, 0) != 0 || fcntl(CONTROL_FD, F_SETFD, FD_CLOEXEC) != 0)
         return NULL;
     tier =
         isolate_open(&launcher->isolate, folder, instance, uid_base, (enum launcher_tier)tier_best,
@@ -228,10 +226,17 @@ static bool spawn(struct launcher *launcher, uint64_t id, int output, int (*fork
     return false;
 }
 
-static void kill_child(const struct launcher *launcher, const struct child *child)
+/* What a child started; with a pid namespace the kernel does it. Works when the child itself is
+ * gone: the group keeps its number taken. */
+static void kill_group(const struct launcher *launcher, const struct child *child)
 {
     if (launcher->isolate.tier > LAUNCHER_TIER_USER)
-        kill(-child->pid, SIGKILL); /* its whole session; with a pid namespace the kernel does it */
+        kill(-child->pid, SIGKILL);
+}
+
+static void kill_child(const struct launcher *launcher, const struct child *child)
+{
+    kill_group(launcher, child);
     kill(child->pid, SIGKILL);
 }
 
@@ -291,7 +296,7 @@ static void bury(struct launcher *launcher, struct child *child, int status)
     uint32_t slot = slot_of(launcher, child);
     struct isolate_cgroup_usage usage = {0};
 
-    kill_child(launcher, child); /* what it left behind in its session */
+    kill_group(launcher, child);
     if (launcher->isolate.cgroup.version != ISOLATE_CGROUP_NONE) {
         isolate_cgroup_usage(&launcher->isolate.cgroup, slot, &usage);
         child->is_left = !isolate_cgroup_remove(&launcher->isolate.cgroup, slot);
