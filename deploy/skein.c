@@ -19,6 +19,7 @@
 #define READY_MS 60000u
 #define STOP_MS 15000u
 #define POLL_MS 100u
+#define DEAD_MS 1000u /* a daemon that is not there after so long did not start */
 
 enum exit_code { EXIT_OK = 0, EXIT_BAD = 1, EXIT_USAGE = 2 };
 
@@ -106,6 +107,14 @@ static enum error start_daemon(const struct daemon *daemon)
     return rc;
 }
 
+static const struct daemon *first_dead(const struct cluster *cluster)
+{
+    for (size_t i = 0; i < cluster->daemon_count; i++)
+        if (daemon_pid(&cluster->daemons[i]) == 0)
+            return &cluster->daemons[i];
+    return NULL;
+}
+
 /* Wait until every shard is led. Says what it waits for once a second. */
 static enum error wait_until_serving(struct cluster *cluster, const struct options *options)
 {
@@ -121,6 +130,13 @@ static enum error wait_until_serving(struct cluster *cluster, const struct optio
         status_close(&status);
         if (is_serving)
             return OK;
+        const struct daemon *dead = waited >= DEAD_MS ? first_dead(cluster) : NULL;
+
+        if (dead != NULL) {
+            (void)fprintf(stderr, "skein: %s has ended; its last words are in skein logs %s\n",
+                          dead->name, dead->name);
+            return ERR_LOST;
+        }
         pause_ms(POLL_MS);
     }
     return ERR_TIMEOUT;

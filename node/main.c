@@ -326,6 +326,16 @@ static enum error set_log_level(const char *name, char why[ERROR_WHY_BYTES])
     return ERR_INVALID;
 }
 
+static enum error check_keys(const struct node_settings *settings, char why[ERROR_WHY_BYTES])
+{
+    if (strlen(settings->curve_secret) == 40 && settings->access_key[0] != '\0' &&
+        settings->secret_key[0] != '\0')
+        return OK;
+    (void)snprintf(why, ERROR_WHY_BYTES,
+                   "curve_secret, access_key and secret_key are needed; skein up makes them");
+    return ERR_INVALID;
+}
+
 int main(int argc, char **argv)
 {
     static struct program program;
@@ -344,6 +354,8 @@ int main(int argc, char **argv)
     rc = set_log_level(program.settings.log_level, why);
     if (rc == OK)
         rc = wan_check(program.settings.wan, why);
+    if (rc == OK)
+        rc = check_keys(&program.settings, why);
     if (rc == OK)
         rc = load_cluster_file(&program, why);
     if (rc == OK) {
