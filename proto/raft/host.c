@@ -1,0 +1,734 @@
+#include "proto/raft/host.h"
+
+#include "proto/base/check.h"
+#include "proto/base/log.h"
+#include "proto/raft/configuration.h"
+#include "proto/raft/group_impl.h"
+
+#include <inttypes.h>
+
+#define TICKS_PER_HEARTBEAT 4u
+#define SEGMENTS_SOFT 8
+#define HINT_POLL_US 2000u
+#define DRAIN_ELECTIONS 2u
+
+/* ---- the journal's content, until the groups start ---- */
+
+static struct loaded_log *loaded_get(struct host *host, uint64_t id)
+{
+    struct loaded_log *log = map_find_u64(&host->loaded, id);
+
+    if (log == NULL) {
+        log = check_calloc(1, sizeof(*log));
+        map_set_u64(&host->loaded, id, log);
+    }
+    return log;
+}
+
+static void loaded_drop_from(struct loaded_log *log, size_t position)
+{
+    while (log->count > position)
+        raft_free(log->entries[--log->count].bytes.base);
+}
+
+static void loaded_clear(struct loaded_log *log)
+{
+    loaded_drop_from(log, 0);
+    free(log->entries);
+    *log = (struct loaded_log){0};
+}
+
+static void on_loaded_entry(void *user, uint64_t id, uint64_t index,
+                            const struct journal_entry *entry, bool again)
+{
+    struct loaded_log *log = loaded_get(user, id);
+    struct loaded_entry *loaded;
+
+    if (log->count == 0)
+        log->first = index;
+    if (index < log->first || index > log->first + log->count) {
+        log->has_gap = true;
+        return;
+    }
+    if (index < log->first + log->count) {
+        if (again)
+            return; /* the same content */
+        loaded_drop_from(log, (size_t)(index - log->first));
+    }
+    if (log->count == log->capacity) {
+        log->capacity = log->capacity * 2 + 64;
+        log->entries = check_realloc(log->entries, log->capacity * sizeof(*log->entries));
+    }
+    loaded = &log->entries[log->count++];
+    *loaded = (struct loaded_entry){.term = entry->term, .kind = entry->kind};
+    loaded->bytes.len = entry->data.size;
+    loaded->bytes.base = raft_malloc(entry->data.size > 0 ? entry->data.size : 1);
+    CHECK(loaded->bytes.base != NULL);
+    if (entry->data.size > 0)
+        memcpy(loaded->bytes.base, entry->data.data, entry->data.size);
+}
+
+static void on_loaded_truncate(void *user, uint64_t id, uint64_t index)
+{
+    struct loaded_log *log = loaded_get(user, id);
+
+    if (index <= log->first)
+        loaded_clear(log);
+    else if (index < log->first + log->count)
+        loaded_drop_from(log, (size_t)(index - log->first));
+}
+
+static void on_loaded_release(void *user, uint64_t id, uint64_t first)
+{
+    struct loaded_log *log = loaded_get(user, id);
+    size_t count;
+
+    if (first <= log->first)
+        return;
+    count = first - log->first < log->count ? (size_t)(first - log->first) : log->count;
+    for (size_t i = 0; i < count; i++)
+        raft_free(log->entries[i].bytes.base);
+    memmove(log->entries, log->entries + count, (log->count - count) * sizeof(*log->entries));
+    log->count -= count;
+    log->first = first;
+}
+
+/* ---- peers ---- */
+
+static struct peer *peer_get(struct host *host, uint64_t id)
+{
+    struct peer *peer = map_find_u64(&host->peers, id);
+
+    if (peer == NULL) {
+        peer = check_calloc(1, sizeof(*peer));
+        peer->id = id;
+        buffer_init(&peer->probe, BUFFER_UNLIMITED);
+        map_set_u64(&host->peers, id, peer);
+    }
+    return peer;
+}
+
+uint32_t host_peer_life(struct host *host, uint64_t peer)
+{
+    return peer_get(host, peer)->life;
+}
+
+static void send_to(struct host *host, uint64_t peer, struct group_message *message)
+{
+    enum error rc;
+
+    message->from = host->life;
+    message->to = host_peer_life(host, peer);
+    buffer_clear(&host->scratch);
+    group_message_put(&host->scratch, message);
+    rc = env_send(host->env, peer, ENV_CHANNEL_RAFT, buffer_slice(&host->scratch));
+    (void)rc; /* lost: probes and greetings are sent again */
+}
+
+/* Messages of, or for, a process that is gone are dropped. */
+static bool is_of_this_life(struct host *host, uint64_t id, const struct group_message *message)
+{
+    struct peer *peer = peer_get(host, id);
+
+    if (message->to != 0 && message->to != host->life) {
+        struct group_message hello = {.type = GROUP_MESSAGE_HELLO};
+
+        peer->life = message->from;
+        send_to(host, id, &hello);
+        return false;
+    }
+    if (message->from == peer->life)
+        return true;
+    if (message->from == peer->life_before)
+        return false;
+    if (peer->life != 0)
+        peer->life_before = peer->life;
+    peer->life = message->from;
+    return true;
+}
+
+/* ---- probes ---- */
+
+uint64_t host_probe_number(struct host *host)
+{
+    uint64_t now = env_now_us(host->env);
+
+    return now > host->probe_last ? now : host->probe_last + 1;
+}
+
+void host_probe(struct group *group, uint64_t peer)
+{
+    struct buffer *items = &peer_get(group->host, peer)->probe;
+
+    buffer_put_u64(items, group->id);
+    buffer_put_u64(items, guard_term(&group->guard));
+}
+
+static void probes_send(struct host *host)
+{
+    struct map_entry *entry;
+    size_t i = 0;
+    uint64_t number = host_probe_number(host);
+
+    while ((entry = map_next(&host->peers, &i)) != NULL) {
+        struct peer *peer = entry->value;
+        struct group_message message = {
+            .type = GROUP_MESSAGE_PROBE,
+            .count = (uint32_t)(peer->probe.size / 16),
+            .term = number,
+            .items = buffer_slice(&peer->probe),
+        };
+
+        if (peer->probe.size == 0)
+            continue;
+        host->probe_last = number;
+        send_to(host, peer->id, &message);
+        buffer_clear(&peer->probe);
+    }
+}
+
+static void on_probe(struct host *host, uint64_t peer, const struct group_message *message)
+{
+    struct buffer items = BUFFER_INIT(BUFFER_UNLIMITED);
+    struct group_message result = {.type = GROUP_MESSAGE_PROBE_RESULT, .term = message->term};
+
+    for (uint32_t i = 0; i < message->count; i++) {
+        uint64_t id;
+        uint64_t term;
+        struct group *group;
+
+        group_message_probe(message, i, &id, &term);
+        group = host_group_find(host, id);
+        if (group == NULL || !group_read_agrees(group, term))
+            continue;
+        buffer_put_u64(&items, id);
+        buffer_put_u64(&items, term);
+        result.count++;
+    }
+    result.items = buffer_slice(&items);
+    if (result.count > 0)
+        send_to(host, peer, &result);
+    buffer_close(&items);
+}
+
+static void on_probe_result(struct host *host, uint64_t peer, const struct group_message *message)
+{
+    for (uint32_t i = 0; i < message->count; i++) {
+        uint64_t id;
+        uint64_t term;
+        struct group *group;
+
+        group_message_probe(message, i, &id, &term);
+        group = host_group_find(host, id);
+        if (group != NULL)
+            group_read_on_result(group, peer, term, message->term);
+    }
+}
+
+/* ---- the link ---- */
+
+static void on_message(void *user, uint64_t peer, struct slice bytes)
+{
+    struct host *host = user;
+    struct group_message message;
+    struct group *group;
+    enum error rc = group_message_read(bytes, &message);
+
+    if (host->has_failed)
+        return;
+    if (rc != OK) {
+        log_warn("host.bad_message peer=%" PRIu64 " error=%s", peer, error_name(rc));
+        return;
+    }
+    if (!is_of_this_life(host, peer, &message))
+        return;
+    group = host_group_find(host, message.group);
+    switch ((enum group_message_type)message.type) {
+    case GROUP_MESSAGE_HELLO:
+        break;
+    case GROUP_MESSAGE_PROBE:
+        on_probe(host, peer, &message);
+        break;
+    case GROUP_MESSAGE_PROBE_RESULT:
+        on_probe_result(host, peer, &message);
+        break;
+    case GROUP_MESSAGE_CHUNK:
+    case GROUP_MESSAGE_CHUNK_RESULT:
+        if (group != NULL)
+            snapshot_stream_receive(group, peer, &message);
+        break;
+    case GROUP_MESSAGE_APPEND:
+    case GROUP_MESSAGE_APPEND_RESULT:
+    case GROUP_MESSAGE_VOTE:
+    case GROUP_MESSAGE_VOTE_RESULT:
+    case GROUP_MESSAGE_INSTALL:
+    case GROUP_MESSAGE_TIMEOUT_NOW:
+        if (group != NULL)
+            group_io_receive(group, peer, bytes, &message);
+        break;
+    }
+}
+
+static void on_up(void *user, uint64_t id)
+{
+    struct host *host = user;
+
+    peer_get(host, id)->life = 0;
+    if (host->has_failed)
+        return;
+    LIST_EACH(&host->groups, link)
+    snapshot_stream_on_up(container_of(link, struct group, link), id);
+}
+
+static void hint_on_timer(struct env_timer *timer)
+{
+    struct host *host = container_of(timer, struct host, hint_timer);
+    bool is_open = false;
+
+    LIST_EACH(&host->groups, link)
+    {
+        struct group *group = container_of(link, struct group, link);
+
+        if (host->has_failed)
+            return;
+        if (group->hint_peer != 0 && !group->is_doomed)
+            group_check_hint(group);
+        is_open = is_open || group->hint_peer != 0;
+    }
+    if (is_open)
+        env_timer_start(host->env, &host->hint_timer, HINT_POLL_US, hint_on_timer);
+}
+
+static void on_down(void *user, uint64_t id, enum env_down_reason reason)
+{
+    struct host *host = user;
+
+    peer_get(host, id)->life = 0;
+    if (reason != ENV_DOWN_REFUSED || host->has_failed)
+        return; /* a reset or silence is no proof of death: the election time-out decides */
+    LIST_EACH(&host->groups, link)
+    group_hint(container_of(link, struct group, link), id);
+    env_timer_start(host->env, &host->hint_timer, 0, hint_on_timer);
+}
+
+/* ---- turns and ticks ---- */
+
+static void doomed_free(struct host *host)
+{
+    LIST_EACH_SAFE(&host->groups, link)
+    {
+        struct group *group = container_of(link, struct group, link);
+
+        if (!group->is_doomed)
+            continue;
+        list_remove(link);
+        group_free(group);
+    }
+}
+
+static void turn_on_end(struct env_task *task)
+{
+    struct host *host = container_of(task, struct host, turn_task);
+
+    if (host->has_failed)
+        return;
+    LIST_EACH(&host->groups, link)
+    {
+        struct group *group = container_of(link, struct group, link);
+
+        if (!group->is_doomed)
+            group_turn(group);
+        if (host->has_failed)
+            return;
+    }
+    doomed_free(host);
+    probes_send(host);
+}
+
+void host_touch(struct host *host)
+{
+    if (!host->is_freeing)
+        env_defer(host->env, &host->turn_task, turn_on_end);
+}
+
+static void drain_go_on(struct host *host)
+{
+    bool is_done = true;
+    void (*done)(void *user) = host->drain_done;
+
+    LIST_EACH(&host->groups, link)
+    {
+        struct group *group = container_of(link, struct group, link);
+
+        if (!group->is_doomed && raft_state(&group->raft) == RAFT_LEADER &&
+            group_change_drain(group))
+            is_done = false;
+    }
+    if (!is_done && env_now_us(host->env) < host->drain_until_us)
+        return;
+    host->drain_done = NULL;
+    done(host->drain_user);
+}
+
+static void tick_on_timer(struct env_timer *timer)
+{
+    struct host *host = container_of(timer, struct host, tick_timer);
+    bool is_heartbeat = ++host->ticks % TICKS_PER_HEARTBEAT == 0;
+    uint64_t now = env_now_us(host->env);
+
+    host->tick_due_us += host->tick_us;
+    if (host->tick_due_us < now) /* paused: no burst of ticks */
+        host->tick_due_us = now + host->tick_us;
+    env_timer_start(host->env, &host->tick_timer, host->tick_due_us - now, tick_on_timer);
+    LIST_EACH(&host->groups, link)
+    {
+        struct group *group = container_of(link, struct group, link);
+
+        if (host->has_failed)
+            return;
+        if (!group->is_doomed)
+            group_tick(group, is_heartbeat);
+    }
+    if (host->drain_done != NULL && !host->has_failed)
+        drain_go_on(host);
+}
+
+void host_drain(struct host *host, void *user, void (*done)(void *user))
+{
+    CHECK(host->drain_done == NULL);
+    host->is_draining = true;
+    host->drain_until_us =
+        env_now_us(host->env) + (uint64_t)host->options.election_ms * 1000 * DRAIN_ELECTIONS;
+    host->drain_user = user;
+    host->drain_done = done;
+    LIST_EACH(&host->groups, link)
+    {
+        struct group *group = container_of(link, struct group, link);
+
+        if (group->is_leading)
+            group_change_drain(group);
+    }
+}
+
+/* ---- groups ---- */
+
+struct group *host_group_find(struct host *host, uint64_t id)
+{
+    struct group *group = map_find_u64(&host->groups_by_id, id);
+
+    return group;
+}
+
+bool host_group_is_damaged(const struct host *host, uint64_t id)
+{
+    const struct group *group = map_find_u64(&host->groups_by_id, id);
+    struct journal_state state;
+
+    if (group != NULL)
+        return group->is_damaged;
+    return journal_find(host->journal, id, &state) && state.is_damaged;
+}
+
+/* Are the entries that the journal speaks of really there? */
+static bool log_is_whole(const struct loaded_log *log, const struct journal_state *state)
+{
+    if (log->has_gap)
+        return false;
+    if (log->count == 0)
+        return state->last < state->first &&
+               (state->mark_index > 0 || (state->flags & GROUP_FLAG_VOTELESS) != 0);
+    if (log->first != state->first || log->first + log->count - 1 != state->last)
+        return false;
+    return state->mark_index > 0 || (log->first == 1 && log->entries[0].kind == RAFT_CHANGE);
+}
+
+/* Can the state machine go on from where it is? Applies again what a mark says it had. */
+static bool state_is_whole(struct group *group, const struct loaded_log *log,
+                           const struct journal_state *state)
+{
+    const struct group_machine *machine = &group->machine;
+    uint64_t applied = machine->applied(machine->user);
+    uint64_t state_index;
+    uint64_t configuration_index;
+    struct slice configuration;
+
+    group->skip = applied;
+    if (state->mark_index == 0)
+        return true;
+    if (group_put_read(state->mark_data, &state_index, &configuration_index, &configuration) != OK)
+        return false;
+    if (applied >= state_index)
+        return true;
+    if (log->count == 0 || log->first > applied + 1)
+        return false;
+    for (uint64_t index = applied + 1; index <= state->mark_index; index++) {
+        const struct loaded_entry *entry = &log->entries[index - log->first];
+
+        if (index - log->first >= log->count)
+            return false;
+        if (entry->kind == RAFT_COMMAND)
+            machine->apply(machine->user, index, entry->term,
+                           slice_of(entry->bytes.base, entry->bytes.len));
+    }
+    group->skip = state->mark_index;
+    return true;
+}
+
+static uint64_t last_term(const struct loaded_log *log)
+{
+    return log->count > 0 ? log->entries[log->count - 1].term : 0;
+}
+
+/* Its log may lack what it acknowledged: begin with nothing, and without a vote. */
+static void start_damaged(struct group *group, struct loaded_log *log)
+{
+    struct host *host = group->host;
+
+    log_warn("host.damaged_group group=%" PRIu64 " term=%" PRIu64, group->id, group->term);
+    host->stats.damaged_groups++;
+    loaded_clear(log);
+    journal_forget(host->journal, group->id);
+    group->is_damaged = true;
+    group_io_set_voteless(group, true);
+}
+
+static int by_id(const void *a, const void *b)
+{
+    uint64_t left = *(const uint64_t *)a;
+    uint64_t right = *(const uint64_t *)b;
+
+    return left < right ? -1 : left > right;
+}
+
+/* The first entry of every log of a group: the same bytes on all members. */
+static void start_born(struct group *group, const struct group_options *options)
+{
+    struct raft_configuration configuration;
+    struct buffer bytes = BUFFER_INIT(CONFIGURATION_BYTES_MAX);
+    struct journal_entry entry = {1, RAFT_CHANGE, {0}};
+    uint64_t ids[GROUP_MEMBERS_MAX];
+
+    memcpy(ids, options->born_with, options->born_with_count * sizeof(ids[0]));
+    qsort(ids, options->born_with_count, sizeof(ids[0]), by_id);
+    raft_configuration_init(&configuration);
+    for (size_t i = 0; i < options->born_with_count; i++) {
+        char address[CONFIGURATION_ADDRESS_BYTES];
+
+        configuration_address(ids[i], address);
+        CHECK(raft_configuration_add(&configuration, ids[i], address, RAFT_VOTER) == 0);
+    }
+    configuration_put(&bytes, &configuration);
+    raft_configuration_close(&configuration);
+    entry.data = buffer_slice(&bytes);
+    journal_append(group->host->journal, NULL, group->id, 1, &entry, 1);
+    on_loaded_entry(group->host, group->id, 1, &entry, false);
+    buffer_close(&bytes);
+    group->term = 1;
+    group_io_set_voteless(group, false);
+}
+
+static void start_found(struct group *group, struct loaded_log *log,
+                        const struct journal_state *state)
+{
+    bool is_whole =
+        !state->is_damaged && log_is_whole(log, state) && state_is_whole(group, log, state);
+
+    group->term = state->term;
+    group->vote = state->vote;
+    if (last_term(log) > group->term) {
+        group->term = last_term(log);
+        group->vote = 0;
+    }
+    group->is_voteless = (state->flags & GROUP_FLAG_VOTELESS) != 0;
+    if (is_whole)
+        group->at_start = *state;
+    else
+        start_damaged(group, log);
+}
+
+enum error host_group_start(struct host *host, const struct group_options *options,
+                            struct group **group_out)
+{
+    struct loaded_log *log;
+    struct journal_state state;
+    struct group *group;
+
+    if (options->id == 0 || options->born_with_count > GROUP_MEMBERS_MAX)
+        return ERR_INVALID;
+    if (host_group_find(host, options->id) != NULL)
+        return ERR_EXISTS;
+    group = check_calloc(1, sizeof(*group));
+    group_init(group, host, options);
+    log = loaded_get(host, options->id);
+    group->skip = group->machine.applied(group->machine.user);
+    if (journal_find(host->journal, options->id, &state))
+        start_found(group, log, &state);
+    else if (journal_is_damaged(host->journal) || group->skip > 0)
+        start_damaged(group, log);
+    else if (options->born_with_count > 0)
+        start_born(group, options);
+    else
+        group_io_set_voteless(group, true);
+    map_remove_u64(&host->loaded, options->id);
+    group->loaded = *log;
+    free(log);
+    list_append(&host->groups, &group->link);
+    map_set_u64(&host->groups_by_id, group->id, group);
+    group_run(group);
+    *group_out = group;
+    return OK;
+}
+
+void host_group_forget(struct host *host, struct group *group)
+{
+    map_remove_u64(&host->groups_by_id, group->id);
+    journal_forget(host->journal, group->id);
+    group_doom(group);
+    host_touch(host);
+}
+
+/* ---- the host ---- */
+
+static void on_journal_fatal(void *user, enum error rc, const char *why)
+{
+    struct host *host = user;
+
+    if (host->has_failed)
+        return;
+    host->has_failed = true;
+    host->options.on_fatal(host->options.user, rc, why);
+}
+
+static void on_laggard(void *user, uint64_t id)
+{
+    struct group *group = host_group_find(user, id);
+
+    if (group != NULL)
+        group_compact(group);
+}
+
+static void use_defaults(struct host_options *options)
+{
+    if (options->heartbeat_ms == 0)
+        options->heartbeat_ms = 100;
+    if (options->election_ms == 0)
+        options->election_ms = 10 * options->heartbeat_ms;
+    if (options->snapshot_entries == 0)
+        options->snapshot_entries = 2048;
+    if (options->snapshot_bytes == 0)
+        options->snapshot_bytes = 4u << 20;
+    if (options->trailing_entries == 0)
+        options->trailing_entries = 1024;
+    if (options->segment_bytes == 0)
+        options->segment_bytes = 16u << 20;
+}
+
+static enum error journal_begin(struct host *host)
+{
+    const struct journal_options options = {
+        .folder = host->options.folder,
+        .segment_bytes = host->options.segment_bytes,
+        .segments_soft = SEGMENTS_SOFT,
+        .user = host,
+        .on_fatal = on_journal_fatal,
+        .on_laggard = on_laggard,
+    };
+    const struct journal_visitor visitor = {
+        .user = host,
+        .on_entry = on_loaded_entry,
+        .on_truncate = on_loaded_truncate,
+        .on_release = on_loaded_release,
+    };
+
+    return journal_open(host->env, &options, &visitor, &host->journal);
+}
+
+enum error host_open(struct env *env, const struct host_options *options, struct host **host_out)
+{
+    struct host *host = check_calloc(1, sizeof(*host));
+    enum error rc;
+
+    host->env = env;
+    host->options = *options;
+    use_defaults(&host->options);
+    map_init(&host->loaded);
+    map_init(&host->groups_by_id);
+    map_init(&host->peers);
+    list_init(&host->groups);
+    list_init(&host->durable_requests);
+    buffer_init(&host->scratch, BUFFER_UNLIMITED);
+    rc = journal_begin(host);
+    host->options.folder = NULL; /* the caller's */
+    if (rc != OK) {
+        host_free(host);
+        return rc;
+    }
+    host->life = (uint32_t)(env_random(env) | 1);
+    host->stream_last = env_random(env) | 1;
+    env->link->handle(env, ENV_CHANNEL_RAFT, (struct env_link_handler){host, on_message});
+    env->link->handle(env, ENV_CHANNEL_SNAPSHOT, (struct env_link_handler){host, on_message});
+    host->watcher = (struct env_link_watcher){.user = host, .on_up = on_up, .on_down = on_down};
+    env->link->watch(env, &host->watcher);
+    host->is_watching = true;
+    host->tick_us = (uint64_t)host->options.heartbeat_ms * 1000 / TICKS_PER_HEARTBEAT;
+    host->tick_due_us = env_now_us(env) + host->tick_us;
+    env_timer_start(env, &host->tick_timer, host->tick_us, tick_on_timer);
+    *host_out = host;
+    return OK;
+}
+
+static void maps_free(struct host *host)
+{
+    struct map_entry *entry;
+    size_t i = 0;
+
+    while ((entry = map_next(&host->loaded, &i)) != NULL) {
+        loaded_clear(entry->value);
+        free(entry->value);
+    }
+    i = 0;
+    while ((entry = map_next(&host->peers, &i)) != NULL) {
+        buffer_close(&((struct peer *)entry->value)->probe);
+        free(entry->value);
+    }
+    map_close(&host->loaded);
+    map_close(&host->peers);
+    map_close(&host->groups_by_id);
+}
+
+void host_free(struct host *host)
+{
+    struct list *link;
+
+    if (host == NULL)
+        return;
+    host->is_freeing = true;
+    while ((link = list_pop(&host->groups)) != NULL)
+        group_free(container_of(link, struct group, link));
+    while ((link = list_pop(&host->durable_requests)) != NULL)
+        free(container_of(link, struct durable_request, link));
+    if (host->is_watching) {
+        host->env->link->unwatch(host->env, &host->watcher);
+        host->env->link->handle(host->env, ENV_CHANNEL_RAFT, (struct env_link_handler){0});
+        host->env->link->handle(host->env, ENV_CHANNEL_SNAPSHOT, (struct env_link_handler){0});
+    }
+    env_timer_stop(host->env, &host->tick_timer);
+    env_timer_stop(host->env, &host->hint_timer);
+    env_defer_cancel(host->env, &host->turn_task);
+    journal_free(host->journal);
+    maps_free(host);
+    buffer_close(&host->scratch);
+    free(host);
+}
+
+void host_stats(const struct host *host, struct host_stats *stats)
+{
+    struct journal_stats journal;
+
+    journal_stats(host->journal, &journal);
+    *stats = host->stats;
+    stats->journal_syncs = journal.syncs;
+    stats->journal_records = journal.records;
+    stats->journal_bytes = journal.bytes;
+    stats->segments = journal.segments;
+}
