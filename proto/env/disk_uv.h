@@ -1,7 +1,6 @@
 /* The disk of the production environment: POSIX calls below one folder; what must be durable and
  * may not block the loop runs on the worker threads.
- *
- * Files are made 0600, folders 0700. Every path is relative to the folder. */
+ * Every path is relative to the folder. */
 
 #ifndef PROTO_ENV_DISK_UV_H
 #define PROTO_ENV_DISK_UV_H
@@ -15,8 +14,5 @@ struct disk_uv *disk_uv_new(struct env *env, int folder_fd);
 /* No worker may be running one of its operations any more; open files are the caller's. */
 void disk_uv_free(struct disk_uv *disk);
 const struct env_disk *disk_uv_table(struct disk_uv *disk);
-
-/* "a/b/c": makes a, a/b and a/b/c below `folder_fd` (AT_FDCWD: or an absolute path). */
-enum error disk_uv_make_folders(int folder_fd, const char *path);
 
 #endif

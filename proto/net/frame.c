@@ -100,6 +100,21 @@ enum error frame_read(struct slice bytes, struct frame *frame)
     return OK;
 }
 
+bool frame_order_accepts(struct frame_order *order, uint64_t connection, uint64_t sequence)
+{
+    bool is_first_ever = order->connection == 0;
+
+    if (connection < order->connection)
+        return false;
+    if (connection > order->connection)
+        order->sequence = 0;
+    order->connection = connection;
+    if (sequence != 0 && sequence != order->sequence && !is_first_ever)
+        return false;
+    order->sequence = sequence + 1;
+    return true;
+}
+
 bool frame_next(struct frame *frame, enum env_channel *channel, struct slice *message)
 {
     struct reader reader = reader_of(frame->messages);

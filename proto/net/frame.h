@@ -37,6 +37,18 @@ struct frame {
 /* Everything about it is checked here, once. ERR_VERSION, ERR_CORRUPT. */
 enum error frame_read(struct slice bytes, struct frame *frame);
 
+/* What of a peer was heard last; zeroed at first. */
+struct frame_order {
+    uint64_t connection; /* 0 = none so far */
+    uint64_t sequence;   /* expected next */
+};
+
+/* May a frame that came in on `connection` (numbers grow, from 1) be taken? Not when it comes from
+ * a connection that was replaced since, nor when it does not follow the one before: the sender then
+ * put it into a new connection before it knew that the old one, with frames in it, was lost. It
+ * will begin again at 0 once it does. What we did not hear from the start begins anywhere. */
+bool frame_order_accepts(struct frame_order *order, uint64_t connection, uint64_t sequence);
+
 /* False when there is no further message. */
 bool frame_next(struct frame *frame, enum env_channel *channel, struct slice *message);
 

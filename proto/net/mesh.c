@@ -4,6 +4,7 @@
 #include "proto/base/log.h"
 #include "proto/base/map.h"
 #include "proto/net/frame.h"
+#include "proto/net/mesh_auth.h"
 #include "proto/net/mesh_peer.h"
 #include "proto/net/mesh_socket.h"
 
@@ -11,8 +12,6 @@
 #include <inttypes.h>
 #include <stdio.h>
 
-#define AUTH_ENDPOINT "inproc://zeromq.zap.01" /* ZeroMQ asks there who may come in (RFC 27) */
-#define CURVE_KEY_BYTES 32
 #define FRAMES_PER_TURN_MAX 64
 #define FRAMES_WAITING_MAX 64 /* per connection, inside ZeroMQ; then the sender has to wait */
 #define FRAME_OVERHEAD_BYTES_MAX 4096 /* its header, its message's, and CURVE's */
@@ -24,12 +23,10 @@ struct mesh {
     struct mesh_ground ground;
     uint64_t self;
     void *receiver; /* PULL; NULL when we do not listen */
-    void *auth;     /* REP */
     struct mesh_watch *receiver_watch;
-    struct mesh_watch *auth_watch;
+    struct mesh_auth *auth;
     struct env_timer receive_more;
     char endpoint[ENDPOINT_BYTES];
-    uint64_t connections;  /* let in so far */
     struct map peers;      /* id -> struct mesh_peer */
     struct map keys;       /* 40 characters of Z85 -> struct mesh_peer, the one it belongs to */
     struct buffer to_self; /* messages, in the form they have in a frame */
@@ -114,88 +111,16 @@ static void on_peer_down(void *user, uint64_t peer, enum env_down_reason reason)
 
 /* ---- who may come in ---- */
 
-/* The user id that ZeroMQ then attaches to every message of the connection: its number, which
- * tells old connections from new ones, and the key it proved. */
-static void write_user_id(char text[64], uint64_t connection, const char *key)
+static bool is_key_known(void *user, const char *key)
 {
-    (void)snprintf(text, 64, "%" PRIu64 " %s", connection, key);
+    return map_find(&((struct mesh *)user)->keys, slice_text(key)) != NULL;
 }
 
 static struct mesh_peer *find_speaker(struct mesh *mesh, zmq_msg_t *message, uint64_t *connection)
 {
-    const char *user_id = zmq_msg_gets(message, "User-Id");
-    char *key;
+    const char *key = mesh_auth_key_of(message, connection);
 
-    if (user_id == NULL)
-        return NULL;
-    *connection = strtoull(user_id, &key, 10);
-    return *key == ' ' ? map_find(&mesh->keys, slice_text(key + 1)) : NULL;
-}
-
-/* Reads a whole request; the key is in its seventh part. */
-static bool read_auth_request(void *socket, char request_id[64], size_t *request_id_size,
-                              char key[MESH_KEY_BYTES])
-{
-    zmq_msg_t part;
-    bool is_curve = false;
-    int more = 1;
-
-    (void)zmq_msg_init(&part);
-    for (int number = 1; more != 0; number++) {
-        if (!mesh_socket_receive(socket, &part)) {
-            more = -1;
-            break;
-        }
-        const char *data = zmq_msg_data(&part);
-        size_t size = zmq_msg_size(&part);
-
-        if (number == 2 && size <= 64) {
-            memcpy(request_id, data, size);
-            *request_id_size = size;
-        }
-        if (number == 6)
-            is_curve = slice_equal_text(slice_of(data, size), "CURVE");
-        if (number == 7 && is_curve && size == CURVE_KEY_BYTES)
-            (void)zmq_z85_encode(key, (const uint8_t *)data, size);
-        more = zmq_msg_more(&part);
-    }
-    (void)zmq_msg_close(&part);
-    return more == 0;
-}
-
-static void answer_auth(void *socket, struct slice request_id, bool is_known, const char *user_id)
-{
-    const struct slice parts[] = {SLICE_LITERAL("1.0"),
-                                  request_id,
-                                  slice_text(is_known ? "200" : "400"),
-                                  slice_text(is_known ? "OK" : "unknown key"),
-                                  slice_text(is_known ? user_id : ""),
-                                  SLICE_LITERAL("")};
-
-    for (size_t i = 0; i < ARRAY_COUNT(parts); i++) {
-        int more = i + 1 < ARRAY_COUNT(parts) ? ZMQ_SNDMORE : 0;
-
-        CHECK(zmq_send(socket, parts[i].data, parts[i].size, more) >= 0);
-    }
-}
-
-static void on_auth_news(void *user)
-{
-    struct mesh *mesh = user;
-    char request_id[64];
-    size_t request_id_size = 0;
-    char key[MESH_KEY_BYTES] = "";
-    char user_id[64];
-
-    while (read_auth_request(mesh->auth, request_id, &request_id_size, key)) {
-        bool is_known = map_find(&mesh->keys, slice_text(key)) != NULL;
-
-        write_user_id(user_id, ++mesh->connections, key);
-        answer_auth(mesh->auth, slice_of(request_id, request_id_size), is_known, user_id);
-        if (!is_known)
-            log_debug("mesh.unknown_key key=%s", key);
-        key[0] = '\0';
-    }
+    return key != NULL ? map_find(&mesh->keys, slice_text(key)) : NULL;
 }
 
 /* ---- what comes in ---- */
@@ -369,7 +294,7 @@ static void link_unwatch(struct env *env, struct env_link_watcher *watcher)
 static void set_defaults(struct mesh_options *options)
 {
     if (options->heartbeat_ms == 0)
-        options->heartbeat_ms = 100;
+        options->heartbeat_ms = 250;
     if (options->silent_ms == 0)
         options->silent_ms = MESH_SILENT_MS;
     if (options->reconnect_ms_min == 0)
@@ -380,13 +305,6 @@ static void set_defaults(struct mesh_options *options)
         options->queue_bytes_max = 32u << 20;
     if (options->message_bytes_max == 0)
         options->message_bytes_max = 64u << 20;
-}
-
-static void open_auth(struct mesh *mesh)
-{
-    mesh->auth = mesh_socket_new(mesh->ground.context, ZMQ_REP);
-    CHECK(zmq_bind(mesh->auth, AUTH_ENDPOINT) == 0);
-    mesh->auth_watch = mesh_watch_new(mesh->ground.loop, mesh->auth, mesh, on_auth_news);
 }
 
 static enum error open_receiver(struct mesh *mesh, char *why)
@@ -423,7 +341,8 @@ static enum error open_sockets(struct mesh *mesh, char *why)
     mesh->ground.context = zmq_ctx_new();
     CHECK(mesh->ground.context != NULL);
     CHECK(zmq_ctx_set(mesh->ground.context, ZMQ_MAX_SOCKETS, SOCKETS_MAX) == 0);
-    open_auth(mesh); /* first: without it, everybody would be let in */
+    /* First: without it, everybody would be let in. */
+    mesh->auth = mesh_auth_new(mesh->ground.loop, mesh->ground.context, mesh, is_key_known);
     return open_receiver(mesh, why);
 }
 
@@ -475,7 +394,7 @@ void mesh_stop(struct mesh *mesh)
     while ((entry = map_next(&mesh->peers, &i)) != NULL)
         mesh_peer_stop(entry->value);
     mesh_watch_close(mesh->receiver_watch);
-    mesh_watch_close(mesh->auth_watch);
+    mesh_auth_stop(mesh->auth);
 }
 
 void mesh_free(struct mesh *mesh)
@@ -499,8 +418,7 @@ void mesh_free(struct mesh *mesh)
     buffer_close(&mesh->to_self);
     if (mesh->receiver != NULL)
         CHECK(zmq_close(mesh->receiver) == 0);
-    if (mesh->auth != NULL)
-        CHECK(zmq_close(mesh->auth) == 0);
+    mesh_auth_free(mesh->auth);
     if (mesh->ground.context != NULL)
         CHECK(zmq_ctx_term(mesh->ground.context) == 0);
     free(mesh);

@@ -28,7 +28,7 @@ struct mesh_options {   /* zero means the default in brackets */
     const char *listen; /* "tcp://127.0.0.1:7001", port "*" = any; NULL: no links but to itself */
     const char *public_key;
     const char *secret_key;
-    uint32_t heartbeat_ms; /* [100] between signs of life on an idle connection */
+    uint32_t heartbeat_ms; /* [250] between signs of life on an idle connection */
     /* [1000] without one the connection is given up. Above the time the slowest path needs to
      * drain the kernel's send buffer (up to 4 MiB), or bulk data looks like silence. */
     uint32_t silent_ms;

@@ -50,10 +50,9 @@ struct mesh_peer {
     struct queue ordinary;
     uint64_t sequence; /* of the next frame */
     struct env_task flush;
-    bool is_blocked;        /* the sender takes no more for now */
-    uint64_t connection_in; /* what we hear comes from this connection; 0 = any */
-    uint64_t sequence_in;   /* expected next */
-    uint64_t heard_us;      /* when a frame came in, or the link came up */
+    bool is_blocked; /* the sender takes no more for now */
+    struct frame_order order_in;
+    uint64_t heard_us; /* when a frame came in, or the link came up */
 };
 
 /* ---- what waits to be sent ---- */
@@ -273,16 +272,8 @@ static void on_monitor_news(void *user)
 
 bool mesh_peer_accepts(struct mesh_peer *peer, uint64_t connection, uint64_t sequence)
 {
-    bool is_first_ever = peer->connection_in == 0;
-
-    if (connection < peer->connection_in)
+    if (!frame_order_accepts(&peer->order_in, connection, sequence))
         return false;
-    if (connection > peer->connection_in)
-        peer->sequence_in = 0;
-    peer->connection_in = connection;
-    if (sequence != 0 && sequence != peer->sequence_in && !is_first_ever)
-        return false;
-    peer->sequence_in = sequence + 1;
     peer->heard_us = env_now_us(peer->ground->env);
     return true;
 }

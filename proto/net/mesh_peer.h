@@ -42,8 +42,7 @@ const char *mesh_peer_public_key(const struct mesh_peer *peer);
 /* As env_link.send. */
 enum error mesh_peer_send(struct mesh_peer *peer, enum env_channel channel, struct slice message);
 
-/* A frame came in on `connection`, numbers of which grow. False when it must be dropped: it comes
- * from a connection that was replaced, or behind a frame that was lost. */
+/* A frame came in on `connection`. False when it must be dropped (frame_order_accepts). */
 bool mesh_peer_accepts(struct mesh_peer *peer, uint64_t connection, uint64_t sequence);
 
 #endif

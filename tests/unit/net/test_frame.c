@@ -118,6 +118,42 @@ static void frame_messages_bytes__a_limit__whole_messages_and_at_least_one(void 
     assert_int_equal(frame_messages_bytes(buffer_slice(&messages), 1000), 20);
 }
 
+static void frame_order__a_stream__taken_while_it_has_no_hole(void **state)
+{
+    struct frame_order order = {0};
+
+    (void)state;
+    assert_true(frame_order_accepts(&order, 1, 0));
+    assert_true(frame_order_accepts(&order, 1, 1));
+    assert_false(frame_order_accepts(&order, 1, 3));
+    assert_true(frame_order_accepts(&order, 1, 2));
+    assert_true(frame_order_accepts(&order, 1, 0)); /* it began again */
+    assert_true(frame_order_accepts(&order, 1, 1));
+}
+
+static void frame_order__a_new_connection__old_frames_and_overtakers_dropped(void **state)
+{
+    struct frame_order order = {0};
+
+    (void)state;
+    assert_true(frame_order_accepts(&order, 1, 0));
+    assert_false(frame_order_accepts(&order, 2, 2)); /* 1 was lost with the old connection */
+    assert_false(frame_order_accepts(&order, 1, 1)); /* or comes late, from the old one */
+    assert_false(frame_order_accepts(&order, 2, 3));
+    assert_true(frame_order_accepts(&order, 2, 0));
+    assert_true(frame_order_accepts(&order, 2, 1));
+}
+
+static void frame_order__first_heard_in_the_middle__begins_there(void **state)
+{
+    struct frame_order order = {0};
+
+    (void)state;
+    assert_true(frame_order_accepts(&order, 4, 17));
+    assert_true(frame_order_accepts(&order, 4, 18));
+    assert_false(frame_order_accepts(&order, 4, 20));
+}
+
 int main(void)
 {
     const struct CMUnitTest tests[] = {
@@ -126,6 +162,9 @@ int main(void)
         cmocka_unit_test(frame_read__any_bit_flipped__refused),
         cmocka_unit_test(frame_read__cut_short_anywhere__refused),
         cmocka_unit_test(frame_read__another_version__says_so),
+        cmocka_unit_test(frame_order__a_stream__taken_while_it_has_no_hole),
+        cmocka_unit_test(frame_order__a_new_connection__old_frames_and_overtakers_dropped),
+        cmocka_unit_test(frame_order__first_heard_in_the_middle__begins_there),
         cmocka_unit_test(frame_messages_bytes__a_limit__whole_messages_and_at_least_one),
     };
 
