@@ -26,6 +26,9 @@ static const char *const methods[] = {"get", "put", "post", "delete", "options",
 /* ---- complaints ---- */
 
 static char *format(struct arena *arena, const char *place, const char *text, va_list arguments)
+    __attribute__((format(printf, 3, 0)));
+
+static char *format(struct arena *arena, const char *place, const char *text, va_list arguments)
 {
     char why[WHY_BYTES];
 
