@@ -1,7 +1,7 @@
 #include "proto/env/disk_uv.h"
 
 #include "proto/base/check.h"
-#include "proto/env/disk_posix.h"
+#include "proto/env/disk_uv_posix.h"
 
 #include <dirent.h>
 #include <errno.h>
@@ -47,7 +47,7 @@ static struct disk_uv *disk_of(struct env *env)
 static enum error disk_open(struct env *env, const char *path, bool create, struct env_file **file)
 {
     int fd;
-    enum error rc = disk_posix_open(disk_of(env)->folder_fd, path, create, &fd);
+    enum error rc = disk_uv_posix_open(disk_of(env)->folder_fd, path, create, &fd);
 
     if (rc != OK)
         return rc;
@@ -78,14 +78,14 @@ static enum error disk_read(struct env *env, struct env_file *file, uint64_t off
                             struct buffer *to)
 {
     (void)env;
-    return disk_posix_read(file->fd, offset, size, to);
+    return disk_uv_posix_read(file->fd, offset, size, to);
 }
 
 static enum error disk_write(struct env *env, struct env_file *file, uint64_t offset,
                              struct slice bytes)
 {
     (void)env;
-    return disk_posix_write(file->fd, offset, bytes);
+    return disk_uv_posix_write(file->fd, offset, bytes);
 }
 
 static enum error disk_resize(struct env *env, struct env_file *file, uint64_t bytes)
@@ -96,7 +96,7 @@ static enum error disk_resize(struct env *env, struct env_file *file, uint64_t b
     if (rc != OK)
         return rc;
     if (bytes > before)
-        rc = disk_posix_write_zeros(file->fd, before, bytes);
+        rc = disk_uv_posix_write_zeros(file->fd, before, bytes);
     else if (ftruncate(file->fd, (off_t)bytes) != 0)
         rc = ERR_IO;
     return rc == OK && fsync(file->fd) != 0 ? ERR_IO : rc;
@@ -104,17 +104,17 @@ static enum error disk_resize(struct env *env, struct env_file *file, uint64_t b
 
 static enum error disk_remove(struct env *env, const char *path)
 {
-    return disk_posix_remove(disk_of(env)->folder_fd, path);
+    return disk_uv_posix_remove(disk_of(env)->folder_fd, path);
 }
 
 static enum error disk_rename(struct env *env, const char *from, const char *to)
 {
-    return disk_posix_rename(disk_of(env)->folder_fd, from, to);
+    return disk_uv_posix_rename(disk_of(env)->folder_fd, from, to);
 }
 
 static enum error disk_make_folder(struct env *env, const char *path)
 {
-    return disk_posix_make_folders(disk_of(env)->folder_fd, path);
+    return disk_uv_posix_make_folders(disk_of(env)->folder_fd, path);
 }
 
 static int is_entry(const struct dirent *entry)
@@ -134,7 +134,7 @@ static enum error disk_list(struct env *env, const char *path, void *user,
     int count = scandirat(disk_of(env)->folder_fd, path, &entries, is_entry, compare_entries);
 
     if (count < 0)
-        return disk_posix_error(errno);
+        return disk_uv_posix_error(errno);
     for (int i = 0; i < count; i++) {
         on_name(user, entries[i]->d_name);
         free(entries[i]);
@@ -149,9 +149,9 @@ static enum error disk_load(struct env *env, const char *path, struct buffer *to
     struct stat about;
 
     if (fd < 0)
-        return disk_posix_error(errno);
+        return disk_uv_posix_error(errno);
     enum error rc =
-        fstat(fd, &about) != 0 ? ERR_IO : disk_posix_read(fd, 0, (size_t)about.st_size, to);
+        fstat(fd, &about) != 0 ? ERR_IO : disk_uv_posix_read(fd, 0, (size_t)about.st_size, to);
 
     (void)close(fd);
     return rc;
@@ -226,7 +226,7 @@ static void run_write_sync(struct env_work *work)
 {
     struct disk_job *job = container_of(work, struct disk_job, work);
 
-    job->rc = disk_posix_write(job->file->fd, job->offset, job->bytes);
+    job->rc = disk_uv_posix_write(job->file->fd, job->offset, job->bytes);
     if (job->rc == OK && fdatasync(job->file->fd) != 0)
         job->rc = ERR_IO;
 }
@@ -246,7 +246,7 @@ static void run_replace(struct env_work *work)
 {
     struct disk_job *job = container_of(work, struct disk_job, work);
 
-    job->rc = disk_posix_replace(job->disk->folder_fd, job->path, buffer_slice(&job->content));
+    job->rc = disk_uv_posix_replace(job->disk->folder_fd, job->path, buffer_slice(&job->content));
 }
 
 static void disk_replace(struct env *env, struct env_disk_op *op, const char *path,
@@ -254,7 +254,7 @@ static void disk_replace(struct env *env, struct env_disk_op *op, const char *pa
 {
     struct disk_job *job = job_start(env, op, cb, run_replace);
 
-    CHECK(strlen(path) + sizeof(DISK_POSIX_TEMPORARY_SUFFIX) <= PATH_MAX);
+    CHECK(strlen(path) + sizeof(DISK_UV_POSIX_TEMPORARY_SUFFIX) <= PATH_MAX);
     job->path = check_strdup(path);
     buffer_put_slice(&job->content, content);
     job->is_waiting = true;

@@ -2,8 +2,8 @@
 
 #include "proto/base/check.h"
 #include "proto/base/rng.h"
-#include "proto/env/disk_posix.h"
 #include "proto/env/disk_uv.h"
+#include "proto/env/disk_uv_posix.h"
 #include "proto/store/kv_leveldb.h"
 
 #include <errno.h>
@@ -284,7 +284,7 @@ static enum error lock_folder(struct env_uv *uv, int folder_fd, const char *fold
 
 static enum error open_folder(struct env_uv *uv, const char *folder, char *why)
 {
-    enum error rc = disk_posix_make_folders(AT_FDCWD, folder);
+    enum error rc = disk_uv_posix_make_folders(AT_FDCWD, folder);
     int fd = rc == OK ? open(folder, O_RDONLY | O_DIRECTORY | O_CLOEXEC) : -1;
 
     if (fd < 0) {

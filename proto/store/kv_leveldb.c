@@ -1,7 +1,7 @@
 #include "proto/store/kv_leveldb.h"
 
 #include "proto/base/check.h"
-#include "proto/store/kv_boot.h"
+#include "proto/store/kv_leveldb_boot.h"
 
 #include <errno.h>
 #include <leveldb/c.h>
@@ -24,7 +24,7 @@ struct kv_leveldb {
     struct env_kv table; /* first: env->kv points here, and that is how its functions find us */
     struct env *env;
     char *folder;
-    char boot_id[KV_BOOT_ID_BYTES];
+    char boot_id[KV_LEVELDB_BOOT_ID_BYTES];
     leveldb_cache_t *cache;
     leveldb_filterpolicy_t *filter;
     leveldb_options_t *options;
@@ -95,7 +95,7 @@ static struct kv_leveldb *all_of(struct env *env)
 static enum error open_db(struct kv_leveldb *all, const char *path, leveldb_t **db)
 {
     char *message = NULL;
-    enum error rc = kv_boot_prepare(all->boot_id, path);
+    enum error rc = kv_leveldb_boot_prepare(all->boot_id, path);
 
     if (rc != OK)
         return rc;
@@ -104,7 +104,7 @@ static enum error open_db(struct kv_leveldb *all, const char *path, leveldb_t **
     rc = error_from_leveldb(message);
     if (rc != OK)
         return rc;
-    rc = kv_boot_mark(all->boot_id, path);
+    rc = kv_leveldb_boot_mark(all->boot_id, path);
     if (rc != OK) {
         leveldb_close(opened);
         return rc;
@@ -469,7 +469,7 @@ struct kv_leveldb *kv_leveldb_new(struct env *env, const char *folder, size_t ca
     };
     all->env = env;
     all->folder = check_strdup(folder);
-    kv_boot_read_id(all->boot_id);
+    kv_leveldb_boot_read_id(all->boot_id);
     all->cache = leveldb_cache_create_lru(cache_bytes);
     all->filter = leveldb_filterpolicy_create_bloom(BLOOM_BITS_PER_KEY);
     all->options = options_new(all->cache, all->filter);

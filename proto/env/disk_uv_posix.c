@@ -1,4 +1,4 @@
-#include "proto/env/disk_posix.h"
+#include "proto/env/disk_uv_posix.h"
 
 #include "proto/base/check.h"
 
@@ -14,7 +14,7 @@
 #define FOLDER_MODE 0700
 #define ZEROS_BYTES (256u * 1024)
 
-enum error disk_posix_error(int code)
+enum error disk_uv_posix_error(int code)
 {
     switch (code) {
     case ENOENT:
@@ -32,7 +32,7 @@ enum error disk_posix_error(int code)
     }
 }
 
-enum error disk_posix_write(int fd, uint64_t offset, struct slice bytes)
+enum error disk_uv_posix_write(int fd, uint64_t offset, struct slice bytes)
 {
     while (bytes.size > 0) {
         ssize_t written = pwrite(fd, bytes.data, bytes.size, (off_t)offset);
@@ -48,7 +48,7 @@ enum error disk_posix_write(int fd, uint64_t offset, struct slice bytes)
 }
 
 /* Reads until `size` or the end of the file. */
-enum error disk_posix_read(int fd, uint64_t offset, size_t size, struct buffer *to)
+enum error disk_uv_posix_read(int fd, uint64_t offset, size_t size, struct buffer *to)
 {
     enum error rc = buffer_reserve(to, size);
 
@@ -83,7 +83,7 @@ static enum error sync_parent(int folder_fd, const char *path)
     int fd = openat(folder_fd, parent, O_RDONLY | O_DIRECTORY | O_CLOEXEC);
 
     if (fd < 0)
-        return disk_posix_error(errno);
+        return disk_uv_posix_error(errno);
     enum error rc = fsync(fd) == 0 ? OK : ERR_IO;
 
     (void)close(fd);
@@ -95,8 +95,8 @@ static enum error write_new_file(int folder_fd, const char *path, struct slice c
     int fd = openat(folder_fd, path, O_WRONLY | O_CREAT | O_TRUNC | O_CLOEXEC, FILE_MODE);
 
     if (fd < 0)
-        return disk_posix_error(errno);
-    enum error rc = disk_posix_write(fd, 0, content);
+        return disk_uv_posix_error(errno);
+    enum error rc = disk_uv_posix_write(fd, 0, content);
 
     if (rc == OK && fsync(fd) != 0)
         rc = ERR_IO;
@@ -107,47 +107,47 @@ static enum error write_new_file(int folder_fd, const char *path, struct slice c
 
 /* A crash at any instant leaves the old content or the new: the name moves to the new file only
  * once its bytes are on disk, and the move is on disk before we say so. */
-enum error disk_posix_replace(int folder_fd, const char *path, struct slice content)
+enum error disk_uv_posix_replace(int folder_fd, const char *path, struct slice content)
 {
     char temporary[PATH_MAX];
 
-    (void)snprintf(temporary, sizeof(temporary), "%s" DISK_POSIX_TEMPORARY_SUFFIX, path);
+    (void)snprintf(temporary, sizeof(temporary), "%s" DISK_UV_POSIX_TEMPORARY_SUFFIX, path);
     enum error rc = write_new_file(folder_fd, temporary, content);
 
     if (rc == OK && renameat(folder_fd, temporary, folder_fd, path) != 0)
-        rc = disk_posix_error(errno);
+        rc = disk_uv_posix_error(errno);
     if (rc == OK)
         return sync_parent(folder_fd, path);
     (void)unlinkat(folder_fd, temporary, 0);
     return rc;
 }
 
-enum error disk_posix_remove(int folder_fd, const char *name)
+enum error disk_uv_posix_remove(int folder_fd, const char *name)
 {
     if (unlinkat(folder_fd, name, 0) == 0)
         return OK;
     if (errno != EISDIR)
-        return disk_posix_error(errno);
+        return disk_uv_posix_error(errno);
     int fd = openat(folder_fd, name, O_RDONLY | O_DIRECTORY | O_NOFOLLOW | O_CLOEXEC);
     DIR *folder = fd < 0 ? NULL : fdopendir(fd);
     enum error rc = OK;
 
     if (folder == NULL) {
-        rc = disk_posix_error(errno);
+        rc = disk_uv_posix_error(errno);
         if (fd >= 0)
             (void)close(fd);
         return rc;
     }
     for (struct dirent *entry = readdir(folder); entry != NULL && rc == OK; entry = readdir(folder))
         if (strcmp(entry->d_name, ".") != 0 && strcmp(entry->d_name, "..") != 0)
-            rc = disk_posix_remove(dirfd(folder), entry->d_name);
+            rc = disk_uv_posix_remove(dirfd(folder), entry->d_name);
     (void)closedir(folder);
     if (rc == OK && unlinkat(folder_fd, name, AT_REMOVEDIR) != 0)
-        rc = disk_posix_error(errno);
+        rc = disk_uv_posix_error(errno);
     return rc;
 }
 
-enum error disk_posix_make_folders(int folder_fd, const char *path)
+enum error disk_uv_posix_make_folders(int folder_fd, const char *path)
 {
     char partial[PATH_MAX];
     size_t size = strlen(path);
@@ -167,7 +167,7 @@ enum error disk_posix_make_folders(int folder_fd, const char *path)
             if (rc != OK)
                 return rc;
         } else if (errno != EEXIST) {
-            return disk_posix_error(errno);
+            return disk_uv_posix_error(errno);
         }
         partial[i] = end;
     }
@@ -176,7 +176,7 @@ enum error disk_posix_make_folders(int folder_fd, const char *path)
 
 /* Zeros are written, not left as a hole: a later write into them needs no new blocks, so it costs
  * one fdatasync without a metadata commit and cannot fail for lack of space. */
-enum error disk_posix_write_zeros(int fd, uint64_t from, uint64_t to)
+enum error disk_uv_posix_write_zeros(int fd, uint64_t from, uint64_t to)
 {
     uint8_t *zeros = check_calloc(1, ZEROS_BYTES);
     enum error rc = OK;
@@ -184,14 +184,14 @@ enum error disk_posix_write_zeros(int fd, uint64_t from, uint64_t to)
     while (rc == OK && from < to) {
         size_t size = to - from < ZEROS_BYTES ? (size_t)(to - from) : ZEROS_BYTES;
 
-        rc = disk_posix_write(fd, from, slice_of(zeros, size));
+        rc = disk_uv_posix_write(fd, from, slice_of(zeros, size));
         from += size;
     }
     free(zeros);
     return rc;
 }
 
-enum error disk_posix_open(int folder_fd, const char *path, bool create, int *fd)
+enum error disk_uv_posix_open(int folder_fd, const char *path, bool create, int *fd)
 {
     enum error rc = OK;
     int opened = openat(folder_fd, path, O_RDWR | O_CLOEXEC);
@@ -202,7 +202,7 @@ enum error disk_posix_open(int folder_fd, const char *path, bool create, int *fd
             rc = sync_parent(folder_fd, path);
     }
     if (opened < 0)
-        return disk_posix_error(errno);
+        return disk_uv_posix_error(errno);
     if (rc != OK)
         (void)close(opened);
     else
@@ -210,10 +210,10 @@ enum error disk_posix_open(int folder_fd, const char *path, bool create, int *fd
     return rc;
 }
 
-enum error disk_posix_rename(int folder_fd, const char *from, const char *to)
+enum error disk_uv_posix_rename(int folder_fd, const char *from, const char *to)
 {
     if (renameat(folder_fd, from, folder_fd, to) != 0)
-        return disk_posix_error(errno);
+        return disk_uv_posix_error(errno);
     enum error rc = sync_parent(folder_fd, to);
 
     return rc == OK ? sync_parent(folder_fd, from) : rc;

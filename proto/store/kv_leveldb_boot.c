@@ -1,4 +1,4 @@
-#include "proto/store/kv_boot.h"
+#include "proto/store/kv_leveldb_boot.h"
 
 #include <dirent.h>
 #include <fcntl.h>
@@ -33,10 +33,10 @@ static enum error drop_write_ahead_logs(const char *path)
     return rc;
 }
 
-static void read_text(const char *path, char text[KV_BOOT_ID_BYTES])
+static void read_text(const char *path, char text[KV_LEVELDB_BOOT_ID_BYTES])
 {
     int fd = open(path, O_RDONLY | O_CLOEXEC);
-    ssize_t size = fd < 0 ? 0 : read(fd, text, KV_BOOT_ID_BYTES - 1);
+    ssize_t size = fd < 0 ? 0 : read(fd, text, KV_LEVELDB_BOOT_ID_BYTES - 1);
 
     text[size > 0 ? size : 0] = '\0';
     text[strcspn(text, "\n")] = '\0';
@@ -44,7 +44,7 @@ static void read_text(const char *path, char text[KV_BOOT_ID_BYTES])
         (void)close(fd);
 }
 
-void kv_boot_read_id(char boot_id[KV_BOOT_ID_BYTES])
+void kv_leveldb_boot_read_id(char boot_id[KV_LEVELDB_BOOT_ID_BYTES])
 {
     read_text(BOOT_ID_FILE, boot_id);
 }
@@ -55,7 +55,7 @@ static void mark_path(char mark[PATH_MAX], const char *path)
 }
 
 /* Need not be durable: when the mark is lost the log is dropped, as after any power cut. */
-enum error kv_boot_mark(const char *boot_id, const char *path)
+enum error kv_leveldb_boot_mark(const char *boot_id, const char *path)
 {
     size_t size = strlen(boot_id);
     char mark[PATH_MAX];
@@ -72,11 +72,11 @@ enum error kv_boot_mark(const char *boot_id, const char *path)
 }
 
 /* A log written in this boot of the machine is whole, for the kernel held its pages ever since. */
-enum error kv_boot_prepare(const char *boot_id, const char *path)
+enum error kv_leveldb_boot_prepare(const char *boot_id, const char *path)
 {
     char current[PATH_MAX];
     char mark[PATH_MAX];
-    char marked[KV_BOOT_ID_BYTES];
+    char marked[KV_LEVELDB_BOOT_ID_BYTES];
 
     mark_path(mark, path);
     (void)snprintf(current, sizeof(current), "%s/CURRENT", path);

@@ -5,20 +5,20 @@
  * kept later ones, and LevelDB would apply what is behind the hole. Then it is dropped; the synced
  * tables stay, which hold a prefix of all writes. */
 
-#ifndef PROTO_STORE_KV_BOOT_H
-#define PROTO_STORE_KV_BOOT_H
+#ifndef PROTO_STORE_KV_LEVELDB_BOOT_H
+#define PROTO_STORE_KV_LEVELDB_BOOT_H
 
 #include "proto/base/buffer.h"
 
-#define KV_BOOT_ID_BYTES 64
+#define KV_LEVELDB_BOOT_ID_BYTES 64
 
 /* Empty when the system does not tell: then no log is trusted. */
-void kv_boot_read_id(char boot_id[KV_BOOT_ID_BYTES]);
+void kv_leveldb_boot_read_id(char boot_id[KV_LEVELDB_BOOT_ID_BYTES]);
 
 /* Before LevelDB opens the folder `path`. ERR_CORRUPT: there was a store, and its root is gone. */
-enum error kv_boot_prepare(const char *boot_id, const char *path);
+enum error kv_leveldb_boot_prepare(const char *boot_id, const char *path);
 
 /* Once it is open: what it logs from now on belongs to this boot. */
-enum error kv_boot_mark(const char *boot_id, const char *path);
+enum error kv_leveldb_boot_mark(const char *boot_id, const char *path);
 
 #endif
