@@ -23,6 +23,7 @@ function_of() { # NAME MODULE FILE...
   (cd functions && python3 -m zipfile -c "$zip" "$@")
   if aws lambda get-function --function-name "$name" >/dev/null 2>&1; then
     aws lambda update-function-code --function-name "$name" --zip-file "fileb://$zip" >/dev/null
+    aws lambda update-function-configuration --function-name "$name" --handler "$module.lambda_handler" >/dev/null
   else
     aws lambda create-function --function-name "$name" --runtime python3.11 --role "$role" --timeout 10 \
       --memory-size 256 --handler "$module.lambda_handler" --zip-file "fileb://$zip" >/dev/null
