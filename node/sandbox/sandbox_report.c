@@ -1,6 +1,7 @@
 #include "node/sandbox/sandbox_report.h"
 
 #include "node/sandbox/invoke.h"
+#include "proto/base/check.h"
 #include "proto/base/encode.h"
 #include "proto/base/json_write.h"
 
@@ -71,6 +72,32 @@ void sandbox_report_timeout(const char *request_id, uint64_t wall_ms, uint32_t t
     json_end_object(&json);
 }
 
+/* As Lambda's own supervisor, written in Go, names them. */
+static const char *signal_name(int number)
+{
+    static const struct {
+        int number;
+        const char *name;
+    } names[] = {{SIGHUP, "hangup"},
+                 {SIGINT, "interrupt"},
+                 {SIGQUIT, "quit"},
+                 {SIGILL, "illegal instruction"},
+                 {SIGTRAP, "trace/breakpoint trap"},
+                 {SIGABRT, "aborted"},
+                 {SIGBUS, "bus error"},
+                 {SIGFPE, "floating point exception"},
+                 {SIGKILL, "killed"},
+                 {SIGSEGV, "segmentation fault"},
+                 {SIGPIPE, "broken pipe"},
+                 {SIGTERM, "terminated"},
+                 {SIGSYS, "bad system call"}};
+
+    for (size_t i = 0; i < ARRAY_COUNT(names); i++)
+        if (names[i].number == number)
+            return names[i].name;
+    return "unknown";
+}
+
 static void put_exit(const char *request_id, const struct sandbox_exit *exit, struct buffer *to)
 {
     buffer_putf(to, "RequestId: %s Error: ", request_id);
@@ -78,10 +105,8 @@ static void put_exit(const char *request_id, const struct sandbox_exit *exit, st
         buffer_put_text(to, "Runtime exited without providing a reason");
     else if (exit->end == SANDBOX_EXITED)
         buffer_putf(to, "Runtime exited with error: exit status %d", exit->code);
-    else if (exit->end == SANDBOX_OUT_OF_MEMORY || exit->code == SIGKILL)
-        buffer_put_text(to, "Runtime exited with error: signal: killed");
     else
-        buffer_putf(to, "Runtime exited with error: signal: %d", exit->code);
+        buffer_putf(to, "Runtime exited with error: signal: %s", signal_name(exit->code));
 }
 
 void sandbox_report_exit_line(const char *request_id, const struct sandbox_exit *exit,
