@@ -48,7 +48,7 @@ struct load {
     uv_timer_t pace;
     uv_timer_t tell;
     uv_timer_t kill;
-    struct load_client *pool;
+    struct load_client *client;
     struct rng rng;
     char path[256];
     char run[24]; /* prefix of this run's order ids */
@@ -158,7 +158,7 @@ static void on_answer(struct load_client_request *request, enum error rc, int st
 static void send_order(struct order *order)
 {
     order->state = ORDER_SENDING;
-    load_client_start(order->load->pool, &order->request, buffer_slice(&order->bytes), ATTEMPT_MS,
+    load_client_start(order->load->client, &order->request, buffer_slice(&order->bytes), ATTEMPT_MS,
                       on_answer);
 }
 
@@ -462,7 +462,7 @@ static void run(struct load *load)
         CHECK(uv_timer_init(&load->loop, &load->victims[i].timer) == 0);
         load->victims[i].timer.data = &load->victims[i];
     }
-    load->pool =
+    load->client =
         load_client_new(&load->loop, "127.0.0.1", load->cluster->file.port, CONNECTIONS_MAX);
     load->start_us = now_us();
     load->last_ack_us = load->start_us;
@@ -479,7 +479,7 @@ static void run(struct load *load)
                           load->victims[i].daemon->name);
         uv_close((uv_handle_t *)&load->victims[i].timer, NULL);
     }
-    load_client_free(load->pool);
+    load_client_free(load->client);
     (void)uv_run(&load->loop, UV_RUN_DEFAULT);
     CHECK(uv_loop_close(&load->loop) == 0);
 }

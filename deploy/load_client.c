@@ -5,13 +5,14 @@
 #include <http_parser.h>
 
 #define TICK_MS 20
+#define CONNECTIONS_MIN 48 /* enough to have some with every node */
 #define READ_BYTES 65536
 #define BODY_BYTES_MAX (1u << 20)
 
 /* A connection is CONNECTING, idle (request NULL) or busy with one request; a failure closes it. */
 struct connection {
     struct list link;
-    struct load_client *pool;
+    struct load_client *client;
     uv_tcp_t tcp;
     uv_connect_t connect;
     uv_write_t write;
@@ -36,21 +37,21 @@ struct load_client {
     char read_bytes[READ_BYTES];
 };
 
-static void serve(struct load_client *pool);
+static void serve(struct load_client *client);
 
 static void on_closed(uv_handle_t *handle)
 {
     struct connection *connection = handle->data;
-    struct load_client *pool = connection->pool;
+    struct load_client *client = connection->client;
 
     list_remove(&connection->link);
-    pool->connection_count--;
+    client->connection_count--;
     buffer_close(&connection->body);
     free(connection);
-    if (!pool->is_closing)
-        serve(pool);
-    else if (pool->connection_count == 0 && pool->is_timer_closed)
-        free(pool);
+    if (!client->is_closing)
+        serve(client);
+    else if (client->connection_count == 0 && client->is_timer_closed)
+        free(client);
 }
 
 /* End the request of a broken connection, then the connection. */
@@ -98,6 +99,9 @@ static void answer(struct connection *connection)
 
     connection->request = NULL;
     request->connection = NULL;
+    /* To the end of the row: requests go round all connections, and so to all nodes. */
+    list_remove(&connection->link);
+    list_append(&connection->client->connections, &connection->link);
     if (!is_kept)
         drop(connection, OK);
     request->cb(request, OK, status, buffer_slice(&body));
@@ -109,13 +113,13 @@ static void on_alloc(uv_handle_t *handle, size_t suggested, uv_buf_t *buffer)
     struct connection *connection = handle->data;
 
     (void)suggested;
-    *buffer = uv_buf_init(connection->pool->read_bytes, READ_BYTES);
+    *buffer = uv_buf_init(connection->client->read_bytes, READ_BYTES);
 }
 
 static void on_read(uv_stream_t *stream, ssize_t size, const uv_buf_t *buffer)
 {
     struct connection *connection = stream->data;
-    struct load_client *pool = connection->pool;
+    struct load_client *client = connection->client;
 
     if (size == 0 || connection->is_closing)
         return;
@@ -128,7 +132,7 @@ static void on_read(uv_stream_t *stream, ssize_t size, const uv_buf_t *buffer)
         answer(connection);
     else if (HTTP_PARSER_ERRNO(&connection->parser) != HPE_OK)
         drop(connection, ERR_LOST);
-    serve(pool);
+    serve(client);
 }
 
 /* ---- requests
@@ -159,13 +163,13 @@ static void send_request(struct connection *connection, struct load_client_reque
 static void on_connected(uv_connect_t *connect, int status)
 {
     struct connection *connection = connect->data;
-    struct load_client *pool = connection->pool;
+    struct load_client *client = connection->client;
 
     connection->is_connecting = false;
     if (connection->is_closing)
         return;
     if (status < 0) {
-        struct list *link = list_pop(&pool->waiting);
+        struct list *link = list_pop(&client->waiting);
 
         drop(connection, ERR_UNREACHABLE);
         if (link != NULL) {
@@ -178,127 +182,128 @@ static void on_connected(uv_connect_t *connect, int status)
     }
     (void)uv_tcp_nodelay(&connection->tcp, 1);
     (void)uv_read_start((uv_stream_t *)&connection->tcp, on_alloc, on_read);
-    serve(pool);
+    serve(client);
 }
 
-static void connection_new(struct load_client *pool)
+static void connection_new(struct load_client *client)
 {
     struct connection *connection = check_calloc(1, sizeof(*connection));
 
-    connection->pool = pool;
+    connection->client = client;
     connection->is_connecting = true;
     connection->body = BUFFER_INIT(BODY_BYTES_MAX);
     connection->tcp.data = connection;
     connection->connect.data = connection;
     connection->write.data = connection;
-    list_append(&pool->connections, &connection->link);
-    pool->connection_count++;
-    CHECK(uv_tcp_init(pool->loop, &connection->tcp) == 0);
+    list_append(&client->connections, &connection->link);
+    client->connection_count++;
+    CHECK(uv_tcp_init(client->loop, &connection->tcp) == 0);
     connection->tcp.data = connection;
     if (uv_tcp_connect(&connection->connect, &connection->tcp,
-                       (const struct sockaddr *)&pool->address, on_connected) < 0)
+                       (const struct sockaddr *)&client->address, on_connected) < 0)
         drop(connection, ERR_UNREACHABLE);
 }
 
 /* Give waiting requests the idle connections; make new ones while some still wait. */
-static void serve(struct load_client *pool)
+static void serve(struct load_client *client)
 {
     size_t connecting = 0;
     size_t waiting = 0;
 
-    if (pool->is_closing)
+    if (client->is_closing)
         return;
-    LIST_EACH_SAFE(&pool->connections, link)
+    LIST_EACH_SAFE(&client->connections, link)
     {
         struct connection *connection = container_of(link, struct connection, link);
 
         connecting += connection->is_connecting && !connection->is_closing;
         if (connection->is_connecting || connection->is_closing || connection->request != NULL)
             continue;
-        struct list *first = list_pop(&pool->waiting);
+        struct list *first = list_pop(&client->waiting);
 
         if (first == NULL)
             return;
         send_request(connection, container_of(first, struct load_client_request, link));
     }
-    LIST_EACH(&pool->waiting, link)
+    LIST_EACH(&client->waiting, link)
     waiting++;
-    while (connecting < waiting && pool->connection_count < pool->connections_max) {
-        connection_new(pool);
+    while ((connecting < waiting && client->connection_count < client->connections_max) ||
+           client->connection_count < CONNECTIONS_MIN) {
+        connection_new(client);
         connecting++;
     }
 }
 
 static void on_tick(uv_timer_t *timer)
 {
-    struct load_client *pool = timer->data;
-    uint64_t now_ms = uv_now(pool->loop);
+    struct load_client *client = timer->data;
+    uint64_t now_ms = uv_now(client->loop);
 
-    LIST_EACH_SAFE(&pool->connections, link)
+    LIST_EACH_SAFE(&client->connections, link)
     {
         struct connection *connection = container_of(link, struct connection, link);
 
         if (connection->request != NULL && connection->request->deadline_ms <= now_ms)
             drop(connection, ERR_TIMEOUT);
     }
-    while (!list_is_empty(&pool->waiting)) {
+    while (!list_is_empty(&client->waiting)) {
         struct load_client_request *request =
-            container_of(pool->waiting.next, struct load_client_request, link);
+            container_of(client->waiting.next, struct load_client_request, link);
 
         if (request->deadline_ms > now_ms)
             break;
         list_remove(&request->link);
         request->cb(request, ERR_UNREACHABLE, 0, slice_of(NULL, 0));
     }
-    serve(pool);
+    serve(client);
 }
 
-void load_client_start(struct load_client *pool, struct load_client_request *request,
+void load_client_start(struct load_client *client, struct load_client_request *request,
                        struct slice bytes, uint32_t timeout_ms, load_client_cb cb)
 {
     *request = (struct load_client_request){
-        .cb = cb, .bytes = bytes, .deadline_ms = uv_now(pool->loop) + timeout_ms};
-    list_append(&pool->waiting, &request->link);
-    serve(pool);
+        .cb = cb, .bytes = bytes, .deadline_ms = uv_now(client->loop) + timeout_ms};
+    list_append(&client->waiting, &request->link);
+    serve(client);
 }
 
 struct load_client *load_client_new(uv_loop_t *loop, const char *host, uint16_t port,
                                     size_t connections_max)
 {
-    struct load_client *pool = check_calloc(1, sizeof(*pool));
+    struct load_client *client = check_calloc(1, sizeof(*client));
 
-    pool->loop = loop;
-    pool->connections_max = connections_max;
-    list_init(&pool->waiting);
-    list_init(&pool->connections);
-    CHECK(uv_ip4_addr(host, port, &pool->address) == 0);
-    CHECK(uv_timer_init(loop, &pool->timer) == 0);
-    pool->timer.data = pool;
-    (void)uv_timer_start(&pool->timer, on_tick, TICK_MS, TICK_MS);
-    return pool;
+    client->loop = loop;
+    client->connections_max = connections_max;
+    list_init(&client->waiting);
+    list_init(&client->connections);
+    CHECK(uv_ip4_addr(host, port, &client->address) == 0);
+    CHECK(uv_timer_init(loop, &client->timer) == 0);
+    client->timer.data = client;
+    (void)uv_timer_start(&client->timer, on_tick, TICK_MS, TICK_MS);
+    return client;
 }
 
 static void on_timer_closed(uv_handle_t *handle)
 {
-    struct load_client *pool = handle->data;
+    struct load_client *client = handle->data;
 
-    pool->is_timer_closed = true;
-    if (pool->connection_count == 0)
-        free(pool);
+    client->is_timer_closed = true;
+    if (client->connection_count == 0)
+        free(client);
 }
 
-void load_client_free(struct load_client *pool)
+void load_client_free(struct load_client *client)
 {
     struct list *link;
 
-    pool->is_closing = true;
-    while ((link = list_pop(&pool->waiting)) != NULL) {
+    client->is_closing = true;
+    while ((link = list_pop(&client->waiting)) != NULL) {
         struct load_client_request *request = container_of(link, struct load_client_request, link);
 
         request->cb(request, ERR_CANCELLED, 0, slice_of(NULL, 0));
     }
-    LIST_EACH_SAFE(&pool->connections, each)
+    LIST_EACH_SAFE(&client->connections, each)
     drop(container_of(each, struct connection, link), ERR_CANCELLED);
-    (void)uv_timer_stop(&pool->timer);
-    uv_close((uv_handle_t *)&pool->timer, on_timer_closed);
+    (void)uv_timer_stop(&client->timer);
+    uv_close((uv_handle_t *)&client->timer, on_timer_closed);
 }

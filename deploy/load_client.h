@@ -20,7 +20,7 @@ struct load_client_request;
 typedef void (*load_client_cb)(struct load_client_request *request, enum error rc, int status,
                                struct slice body);
 
-struct load_client_request { /* embedded, zeroed at first; the pool's until the callback */
+struct load_client_request { /* embedded, zeroed at first; the client's until the callback */
     struct list link;
     load_client_cb cb;
     struct slice bytes; /* the whole request, borrowed until the callback */
@@ -31,10 +31,10 @@ struct load_client_request { /* embedded, zeroed at first; the pool's until the 
 struct load_client *load_client_new(uv_loop_t *loop, const char *host, uint16_t port,
                                     size_t connections_max);
 /* Closes everything; run the loop once more afterwards. Requests in flight get ERR_CANCELLED. */
-void load_client_free(struct load_client *pool);
+void load_client_free(struct load_client *client);
 
 /* Each attempt ends after `timeout_ms` at the latest. */
-void load_client_start(struct load_client *pool, struct load_client_request *request,
+void load_client_start(struct load_client *client, struct load_client_request *request,
                        struct slice bytes, uint32_t timeout_ms, load_client_cb cb);
 
 #endif
