@@ -83,14 +83,14 @@ static void on_loaded_release(void *user, uint64_t id, uint64_t first)
     struct loaded_log *log = loaded_get(user, id);
     size_t count;
 
-    if (first <= log->first)
+    if (log->count == 0 || first <= log->first)
         return;
     count = first - log->first < log->count ? (size_t)(first - log->first) : log->count;
     for (size_t i = 0; i < count; i++)
         raft_free(log->entries[i].bytes.base);
     memmove(log->entries, log->entries + count, (log->count - count) * sizeof(*log->entries));
     log->count -= count;
-    log->first = first;
+    log->first += count;
 }
 
 /* ---- peers ---- */
@@ -664,7 +664,7 @@ enum error host_open(struct env *env, const struct host_options *options, struct
         return rc;
     }
     host->life = (uint32_t)(env_random(env) | 1);
-    host->stream_last = env_random(env) | 1;
+    host->stream_last = env_random(env) >> 8; /* far from the range a message may carry */
     env->link->handle(env, ENV_CHANNEL_RAFT, (struct env_link_handler){host, on_message});
     env->link->handle(env, ENV_CHANNEL_SNAPSHOT, (struct env_link_handler){host, on_message});
     host->watcher = (struct env_link_watcher){.user = host, .on_up = on_up, .on_down = on_down};
