@@ -68,6 +68,7 @@ static void answer(struct http_request *request, int status, const struct http_h
         buffer_close(body);
     else if (body != NULL)
         request->body = buffer_take(body);
+    connection->queued_bytes += request->head.size + request->body.size;
     request->state = HTTP_REQUEST_ANSWERED;
     arena_close(&request->exchange.arena);
     http_pool_block_release(&server->pool, request->block);
@@ -114,6 +115,7 @@ static void begin_request(struct http_connection *connection)
 static void drop_request(struct http_connection *connection, struct http_request *request)
 {
     connection->request_count--;
+    connection->queued_bytes -= request->head.size + request->body.size;
     http_pool_request_release(&connection->server->pool, request);
 }
 
@@ -208,11 +210,19 @@ static void feed(struct http_connection *connection)
     }
 }
 
+/* May another request be begun, or the one that was be read on? */
+static bool has_place(const struct http_connection *connection)
+{
+    const struct http_server_options *options = &connection->server->options;
+
+    return !connection->is_last &&
+           (connection->reading != NULL || (connection->request_count < options->pipeline_max &&
+                                            connection->queued_bytes < options->queued_bytes_max));
+}
+
 static bool can_take(const struct http_connection *connection)
 {
-    return !connection->is_closed && !connection->is_last && has_input(connection) &&
-           (connection->reading != NULL ||
-            connection->request_count < connection->server->options.pipeline_max);
+    return !connection->is_closed && has_place(connection) && has_input(connection);
 }
 
 static void take_requests(struct http_connection *connection)
@@ -437,10 +447,7 @@ static void finish(struct http_connection *connection)
 
 static void settle_reading(struct http_connection *connection)
 {
-    bool wanted = connection->is_lingering ||
-                  (!connection->is_last &&
-                   (connection->reading != NULL ||
-                    connection->request_count < connection->server->options.pipeline_max));
+    bool wanted = connection->is_lingering || has_place(connection);
 
     if (wanted == connection->is_reading)
         return;

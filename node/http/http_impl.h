@@ -80,6 +80,7 @@ struct http_connection {
 
     struct list requests;         /* in order of arrival; the one being read is the last */
     size_t request_count;         /* of these */
+    size_t queued_bytes;          /* of answers that are not written */
     struct http_request *reading; /* NULL between requests */
     struct http_block *block;     /* NULL when nothing is held */
     size_t parsed;                /* bytes of `block` that the reader has seen */

@@ -20,6 +20,7 @@ struct http_server_options { /* 0 = the default */
     size_t body_bytes_max;   /* 16 MiB; more is answered with 413 */
     size_t connections_max;  /* 10,000; the next ones get 503 */
     size_t pipeline_max;     /* 64 unanswered requests of one connection, then it is not read on */
+    size_t queued_bytes_max; /* 4 MiB of answers it has not taken, then likewise */
     uint32_t head_timeout_ms;  /* 10 s for a whole head */
     uint32_t body_timeout_ms;  /* 30 s for each 64 KiB of a body, and for its rest */
     uint32_t idle_timeout_ms;  /* 75 s between requests */

@@ -156,15 +156,21 @@ enum error decode_percent(struct slice text, bool plus_is_space, struct buffer *
 
 void encode_uuid(const uint8_t random[16], char text[UUID_TEXT_BYTES])
 {
+    static const size_t groups[] = {8, 4, 4, 4, 12}; /* hex digits between the hyphens */
     uint8_t bytes[16];
     char hex[33];
+    const char *from = hex;
 
     memcpy(bytes, random, sizeof(bytes));
     bytes[6] = (uint8_t)((bytes[6] & 0x0f) | 0x40);
     bytes[8] = (uint8_t)((bytes[8] & 0x3f) | 0x80);
     encode_hex(slice_of(bytes, sizeof(bytes)), hex);
-    (void)snprintf(text, UUID_TEXT_BYTES, "%.8s-%.4s-%.4s-%.4s-%.12s", hex, hex + 8, hex + 12,
-                   hex + 16, hex + 20);
+    for (size_t i = 0; i < ARRAY_COUNT(groups); i++) {
+        memcpy(text, from, groups[i]);
+        text += groups[i];
+        from += groups[i];
+        *text++ = i + 1 < ARRAY_COUNT(groups) ? '-' : '\0';
+    }
 }
 
 void encode_time(uint64_t wall_ms, char text[TIME_TEXT_BYTES])

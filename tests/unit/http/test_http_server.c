@@ -794,6 +794,7 @@ int main(void)
         cmocka_unit_test(http_server__handler_takes_long__connection_stays),
         cmocka_unit_test(http_server__answer_not_taken__closed),
         cmocka_unit_test(http_server__answer_taken_slowly__complete),
+        cmocka_unit_test(http_server__answers_not_taken__no_more_requests_taken),
         cmocka_unit_test(http_server__client_gone_before_the_answer__forgotten),
         cmocka_unit_test(http_server__freed_with_everything_in_flight__no_leak),
         cmocka_unit_test(http_server__drained__finishes_and_takes_no_more),
