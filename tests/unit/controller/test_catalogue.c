@@ -255,9 +255,13 @@ static void apply__sent_again_after_a_restart__first_answer_again(void **state)
     (void)apply_as(&f, 3, 2, &remove, 1);
     reopen(&f);
 
+    assert_int_equal(apply_as(&f, 3, 3, &remove, 1), OK); /* takes a slot of its own */
+    reopen(&f);
     assert_int_equal(apply_as(&f, 3, 1, &create, 1), OK);
 
     assert_int_equal(f.revision, 1);
+    assert_int_equal(apply_as(&f, 3, 2, &create, 1), OK);
+    assert_int_equal(f.revision, 2);
     assert_null(find(&f, "table/Orders"));
     fixture_close(&f);
 }
@@ -386,6 +390,7 @@ static void snapshot__installed_elsewhere__same_state_answers_and_place(void **s
     struct fixture f;
     struct fixture g;
     const struct operation create = {"table/Orders", "v", 0};
+    const struct operation other = {"table/Other", "v", 0};
     AUTO(buffer) position = BUFFER_INIT(BUFFER_UNLIMITED);
     bool is_last = false;
     int resets = 0;
@@ -420,6 +425,7 @@ static void snapshot__installed_elsewhere__same_state_answers_and_place(void **s
     assert_null(find(&g, "later"));
     assert_true(slice_equal_text(find(&g, "a")->value, "1"));
     g.index = 17;
+    assert_int_equal(apply_as(&g, 4, 1, &other, 1), OK); /* takes a slot of its own */
     assert_int_equal(apply_as(&g, 3, 1, &create, 1), OK);
     assert_int_equal(g.revision, 1);
     fixture_close(&f);

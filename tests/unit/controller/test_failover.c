@@ -58,6 +58,21 @@ static void repair__lost_for_long__the_other_node_of_the_region(void **state)
     assert_int_equal(replicas.node_ids[2], 4);
 }
 
+static void repair__two_of_five_lost__the_one_lost_longest_first(void **state)
+{
+    struct placement_node nodes[6];
+    struct placement_replicas replicas = {{1, 2, 3, 4, 5}, 5};
+
+    (void)state;
+    laptop(nodes);
+    lose(nodes, 2, REPAIR_MS);
+    lose(nodes, 4, 2 * REPAIR_MS);
+
+    assert_true(failover_repair(nodes, 6, 0, 5, LONG_AGO, REPAIR_MS, &replicas));
+    assert_int_equal(replicas.node_ids[1], 2);
+    assert_int_equal(replicas.node_ids[4], 6);
+}
+
 static void repair__preferred_leader_lost__a_survivor_leads(void **state)
 {
     struct placement_node nodes[6];
@@ -199,6 +214,7 @@ int main(void)
     const struct CMUnitTest tests[] = {
         cmocka_unit_test(repair__nobody_lost__nothing),
         cmocka_unit_test(repair__lost_for_long__the_other_node_of_the_region),
+        cmocka_unit_test(repair__two_of_five_lost__the_one_lost_longest_first),
         cmocka_unit_test(repair__preferred_leader_lost__a_survivor_leads),
         cmocka_unit_test(repair__lost_a_moment_ago__waits),
         cmocka_unit_test(repair__changed_a_moment_ago__one_change_at_a_time),

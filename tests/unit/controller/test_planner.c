@@ -234,6 +234,22 @@ static void birth__some_nodes_missing__after_the_wait(void **state)
     fixture_close(&f);
 }
 
+static void birth__a_node_is_just_registering__waits_for_its_record(void **state)
+{
+    struct fixture f;
+
+    (void)state;
+    fixture_open(&f);
+    all_register(&f);
+    assert_int_equal(plan(&f), 6);
+    node_register(&f, 7, 1);
+
+    assert_int_equal(plan(&f), 1);
+    assert_int_equal(f.plan.nodes, 1);
+    assert_int_equal(plan(&f), 13);
+    fixture_close(&f);
+}
+
 static void birth__nobody__waits(void **state)
 {
     struct fixture f;
@@ -379,6 +395,41 @@ static void repair__node_lost_for_long__its_shards_move_one_by_one_epoch(void **
     fixture_close(&f);
 }
 
+static size_t replicas_on(struct fixture *f, uint64_t id)
+{
+    size_t count = 0;
+    char key[16];
+
+    for (unsigned i = 0; i < 12; i++) {
+        (void)snprintf(key, sizeof(key), "shard/%04u", i);
+        Skein__Wire__Shard *shard = get_shard(f, key);
+
+        count += holds(shard, id);
+        skein__wire__shard__free_unpacked(shard, NULL);
+    }
+    return count;
+}
+
+static void repair__nodes_joined_later__they_take_over(void **state)
+{
+    struct fixture f;
+
+    (void)state;
+    be_born(&f);
+    node_register(&f, 7, 1); /* of the region of nodes 1 and 2 */
+    node_register(&f, 8, 1);
+    (void)membership_lose(&f.membership, 2, f.now_ms);
+    assert_int_equal(plan(&f), 3);
+    f.now_ms += REPAIR_MS;
+    assert_int_equal(plan(&f), 6);
+
+    assert_int_equal(replicas_on(&f, 1), 6); /* as busy as before */
+    assert_int_equal(replicas_on(&f, 2), 0);
+    assert_int_equal(replicas_on(&f, 7), 3);
+    assert_int_equal(replicas_on(&f, 8), 3);
+    fixture_close(&f);
+}
+
 static void repair__shard_changed_a_moment_ago__left_alone(void **state)
 {
     struct fixture f;
@@ -402,12 +453,14 @@ int main(void)
     const struct CMUnitTest tests[] = {
         cmocka_unit_test(birth__all_expected_nodes__cluster_and_shards_at_once),
         cmocka_unit_test(birth__some_nodes_missing__after_the_wait),
+        cmocka_unit_test(birth__a_node_is_just_registering__waits_for_its_record),
         cmocka_unit_test(birth__nobody__waits),
         cmocka_unit_test(node__lease_lost_and_back__record_says_so),
         cmocka_unit_test(node__alive_but_not_heard_by_this_leader__record_kept),
         cmocka_unit_test(function__made_and_deleted__placement_follows),
         cmocka_unit_test(function__node_lost__moved_in_the_same_change),
         cmocka_unit_test(repair__node_lost_for_long__its_shards_move_one_by_one_epoch),
+        cmocka_unit_test(repair__nodes_joined_later__they_take_over),
         cmocka_unit_test(repair__shard_changed_a_moment_ago__left_alone),
     };
 

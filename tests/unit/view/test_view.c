@@ -430,6 +430,20 @@ static void copy__in_parts__replaces_all_at_once(void **state)
     fixture_close(&f);
 }
 
+static void copy__record_changed_meanwhile__new_value(void **state)
+{
+    struct fixture f;
+
+    (void)state;
+    fixture_open(&f);
+    push_change(&f, 1, 1, 1, "a", "old");
+    push_copy(&f, 2, 1, 9, "a", "new", 8, true);
+    run_ms(&f, 50);
+
+    assert_value(&f, "a", "new", 8);
+    fixture_close(&f);
+}
+
 static void copy__left_unfinished__forgotten_by_the_next_stream(void **state)
 {
     struct fixture f;
@@ -680,6 +694,27 @@ static void heartbeat__leader_paused__the_other_is_asked(void **state)
     fixture_close(&f);
 }
 
+static void heartbeat__clock_went_back__incarnation_above_the_recorded_one(void **state)
+{
+    struct fixture f;
+    Skein__Wire__Node node = SKEIN__WIRE__NODE__INIT;
+    char packed[64] = "";
+
+    (void)state;
+    fixture_open(&f);
+    node.id = NODE;
+    node.incarnation = 0x7070707070707070; /* no zero byte in it: push_change sends a text */
+    (void)skein__wire__node__pack(&node, (uint8_t *)packed);
+    push_change(&f, 1, 1, 1, "node/1", packed);
+    run_ms(&f, 50);
+    node_stop(&f, SIM_CRASH_KILL);
+    assert_int_equal(try_open(&f), OK);
+    run_ms(&f, 500);
+
+    assert_int_equal(f.fakes[0].incarnation, 0x7070707070707071);
+    fixture_close(&f);
+}
+
 static void heartbeat__stale_incarnation__raised_above(void **state)
 {
     struct fixture f;
@@ -852,6 +887,20 @@ static void update__leader_dies_meanwhile__the_next_one_answers(void **state)
     fixture_close(&f);
 }
 
+static void update__deadline_passed_before_it_began__still_answered_later(void **state)
+{
+    struct fixture f;
+
+    (void)state;
+    fixture_open(&f);
+    start_update(&f, 0);
+    run_ms(&f, 1);
+
+    assert_int_equal(f.update_calls, 1);
+    assert_int_equal(f.update_rc, ERR_UNREACHABLE);
+    fixture_close(&f);
+}
+
 static void update__given_up__no_callback(void **state)
 {
     struct fixture f;
@@ -897,6 +946,7 @@ int main(void)
         cmocka_unit_test(push__from_somebody_else__ignored),
         cmocka_unit_test(push__disk_refuses__not_acknowledged_and_no_more_heartbeats),
         cmocka_unit_test(copy__in_parts__replaces_all_at_once),
+        cmocka_unit_test(copy__record_changed_meanwhile__new_value),
         cmocka_unit_test(copy__left_unfinished__forgotten_by_the_next_stream),
         cmocka_unit_test(copy__keys_out_of_order__gap),
         cmocka_unit_test(listener__changes_and_copies__told_of_the_difference),
@@ -907,6 +957,7 @@ int main(void)
         cmocka_unit_test(controllers__all_gone__the_copy_still_answers),
         cmocka_unit_test(heartbeat__leader_known__only_to_it),
         cmocka_unit_test(heartbeat__leader_paused__the_other_is_asked),
+        cmocka_unit_test(heartbeat__clock_went_back__incarnation_above_the_recorded_one),
         cmocka_unit_test(heartbeat__stale_incarnation__raised_above),
         cmocka_unit_test(update__committed__answered_when_this_copy_has_it),
         cmocka_unit_test(update__refused__at_once),
@@ -915,6 +966,7 @@ int main(void)
         cmocka_unit_test(update__no_answer__maybe_and_the_same_command_to_the_other),
         cmocka_unit_test(update__controllers_gone__unreachable),
         cmocka_unit_test(update__leader_dies_meanwhile__the_next_one_answers),
+        cmocka_unit_test(update__deadline_passed_before_it_began__still_answered_later),
         cmocka_unit_test(update__given_up__no_callback),
         cmocka_unit_test(free__update_in_flight__nothing_leaks),
     };
