@@ -20,6 +20,7 @@
 #define EXIT_FATAL 70
 #define DRAIN_MS_MAX 10000u
 #define SANDBOX_UIDS 4096u
+#define SANDBOXES_PER_PROCESSOR 16u
 #define SANDBOX_UID_FIRST 700000u
 
 struct node_settings {
@@ -249,6 +250,7 @@ static const char *sandbox_tier(void *user)
 static enum error open_node(struct program *program, char why[ERROR_WHY_BYTES])
 {
     const struct node_settings *settings = &program->settings;
+    uint32_t processors = (uint32_t)sysconf(_SC_NPROCESSORS_ONLN);
     const struct node_options options = {
         .name = program->self->name,
         .region = program->self->region,
@@ -264,7 +266,10 @@ static enum error open_node(struct program *program, char why[ERROR_WHY_BYTES])
         .election_ms = settings->election_ms,
         .snapshot_entries = settings->snapshot_entries,
         .snapshot_bytes = settings->snapshot_bytes,
-        .sandboxes_max = settings->sandboxes_max,
+        .sandboxes_max = settings->sandboxes_max > 0 ? settings->sandboxes_max
+                                                     : SANDBOXES_PER_PROCESSOR * processors,
+        .sandboxes_starting_max =
+            settings->sandboxes_starting_max > 0 ? settings->sandboxes_starting_max : processors,
         .user = program,
         .sandbox_tier = sandbox_tier,
         .on_fatal = on_fatal,

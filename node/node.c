@@ -19,6 +19,8 @@
 #include <stdio.h>
 
 #define IDENTITY_PATH "identity"
+/* A call waits so long for a sandbox, then it is throttled; SDKs try again. */
+#define INVOKE_WAIT_MS 5000u
 
 static const struct shard_engine *const engines[SHARD_ENGINE_COUNT] = {
     [SHARD_ENGINE_TABLE] = &table_engine,
@@ -184,6 +186,8 @@ static void open_functions(struct node *node)
         .region = node->options.region,
         .account = AWS_ACCOUNT_ID,
         .sandboxes_max = node->options.sandboxes_max,
+        .starting_max = node->options.sandboxes_starting_max,
+        .wait_ms_max = INVOKE_WAIT_MS,
         .user = node->code,
         .code_fetch = node_code_fetch,
     };

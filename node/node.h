@@ -30,6 +30,7 @@ struct node_options {
     uint32_t snapshot_entries;
     uint64_t snapshot_bytes;
     uint32_t sandboxes_max;
+    uint32_t sandboxes_starting_max;
     /* How well functions are isolated here, in words; for the status. */
     const char *(*sandbox_tier)(void *user);
     void *user;

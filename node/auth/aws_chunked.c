@@ -46,8 +46,7 @@ void aws_chunked_close(struct aws_chunked *chunked)
     buffer_close(&chunked->trailers);
 }
 
-/* ---- signatures ---------------------------------------------------------------------------------
- */
+/* ---- signatures ----------------------------------------------------------------------------- */
 
 /* Compare `claimed` with the signature over `kind`, the place in the chain and `hashes`. */
 static enum error verify(struct aws_chunked *chunked, const char *kind, const char *hashes)
@@ -97,8 +96,7 @@ static enum error verify_trailers(struct aws_chunked *chunked)
     return verify(chunked, "AWS4-HMAC-SHA256-TRAILER", hash);
 }
 
-/* ---- lines
- * ---------------------------------------------------------------------------------------- */
+/* ---- lines ---------------------------------------------------------------------------------- */
 
 static enum error claim(struct aws_chunked *chunked, struct slice signature)
 {
@@ -218,8 +216,7 @@ static enum error on_line(struct aws_chunked *chunked, struct slice line)
     }
 }
 
-/* ---- decoding
- * --------------------------------------------------------------------------------------- */
+/* ---- decoding ------------------------------------------------------------------------------- */
 
 /* Takes bytes up to the end of a line; handles the line once it is whole. */
 static enum error take_line(struct aws_chunked *chunked, struct slice *bytes)

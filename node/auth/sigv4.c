@@ -69,8 +69,7 @@ void sigv4_free(struct sigv4 *sigv4)
     free(sigv4);
 }
 
-/* ---- hashes
- * -------------------------------------------------------------------------------------- */
+/* ---- hashes --------------------------------------------------------------------------------- */
 
 /* SHA-256 of a prefix and a text. */
 static void hash_two(struct sigv4 *sigv4, struct slice prefix, struct slice text,
@@ -134,8 +133,7 @@ void sigv4_derive_key(struct sigv4 *sigv4, struct slice secret, struct slice dat
     OPENSSL_cleanse(first.data, first.size);
 }
 
-/* ---- signing keys
- * ---------------------------------------------------------------------------------- */
+/* ---- signing keys --------------------------------------------------------------------------- */
 
 static bool find_cached(const struct sigv4 *sigv4, const struct sigv4_identity *identity,
                         struct slice secret, uint8_t key[SIGV4_KEY_BYTES])
@@ -163,8 +161,7 @@ static void remember(struct sigv4 *sigv4, const struct sigv4_identity *identity,
     free(map_set(&sigv4->keys, identity->credential, cached));
 }
 
-/* ---- time
- * ------------------------------------------------------------------------------------------ */
+/* ---- time ----------------------------------------------------------------------------------- */
 
 static uint64_t decimal(struct slice text, size_t at, size_t digits)
 {
@@ -223,8 +220,7 @@ static enum sigv4_result check_time(const struct sigv4_identity *identity, uint6
     return wall_ms > signed_ms + skew_ms ? SIGV4_SKEWED : SIGV4_OK;
 }
 
-/* ---- what must be signed
- * ----------------------------------------------------------------------------- */
+/* ---- what must be signed -------------------------------------------------------------------- */
 
 static bool is_signed(const struct sigv4_header *header, struct slice names)
 {
@@ -268,8 +264,7 @@ static bool is_all_signed(const struct sigv4_request *request,
     return has_host;
 }
 
-/* ---- the payload
- * ------------------------------------------------------------------------------------- */
+/* ---- the payload ---------------------------------------------------------------------------- */
 
 static void hash_body(struct sigv4 *sigv4, struct slice body, char hash[SIGV4_HEX_BYTES + 1])
 {
@@ -279,8 +274,7 @@ static void hash_body(struct sigv4 *sigv4, struct slice body, char hash[SIGV4_HE
         sigv4_hash(sigv4, body, hash);
 }
 
-/* ---- verification
- * ------------------------------------------------------------------------------------- */
+/* ---- verification --------------------------------------------------------------------------- */
 
 /* The signature the request ought to have. */
 static enum error expected_signature(struct sigv4 *sigv4, const struct sigv4_request *request,

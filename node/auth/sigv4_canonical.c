@@ -35,8 +35,7 @@ static void reserve(struct buffer *to, size_t bytes)
     CHECK(buffer_reserve(to, bytes) == OK);
 }
 
-/* ---- path ---------------------------------------------------------------------------------------
- */
+/* ---- path ----------------------------------------------------------------------------------- */
 
 static void put_path_encoded(struct slice path, struct buffer *to)
 {
@@ -103,8 +102,7 @@ static void put_path(const struct sigv4_request *request, bool is_s3, struct buf
     put_byte(to, '\n');
 }
 
-/* ---- query
- * --------------------------------------------------------------------------------------- */
+/* ---- query ---------------------------------------------------------------------------------- */
 
 struct parameter { /* encoded; offsets into the scratch buffer turned to slices at the end */
     struct slice name;
@@ -207,8 +205,7 @@ static enum error put_query(const struct sigv4_request *request, bool is_presign
     return OK;
 }
 
-/* ---- headers
- * -------------------------------------------------------------------------------------- */
+/* ---- headers -------------------------------------------------------------------------------- */
 
 bool sigv4_is_header(const struct sigv4_header *header, struct slice name)
 {

@@ -131,8 +131,7 @@ static enum sigv4_result check_claim(const struct sigv4_request *request,
     return is_complete ? SIGV4_OK : SIGV4_MALFORMED;
 }
 
-/* ---- header-signed
- * ------------------------------------------------------------------------------- */
+/* ---- header-signed -------------------------------------------------------------------------- */
 
 static struct slice trim(struct slice text)
 {
@@ -191,8 +190,7 @@ static enum sigv4_result parse_header(const struct sigv4_request *request,
     return check_claim(request, identity);
 }
 
-/* ---- presigned
- * ----------------------------------------------------------------------------------- */
+/* ---- presigned ------------------------------------------------------------------------------ */
 
 /* The decoded value in the arena; data NULL when absent or broken. */
 static struct slice find_parameter(const struct sigv4_request *request, const char *name,

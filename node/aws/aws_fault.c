@@ -5,8 +5,7 @@
 #include "proto/base/check.h"
 #include "proto/base/json_write.h"
 
-/* ---- shapes -------------------------------------------------------------------------------------
- */
+/* ---- shapes --------------------------------------------------------------------------------- */
 
 static bool is_ours(const struct aws_fault *fault) /* not the client's doing */
 {
@@ -130,8 +129,7 @@ void aws_fault_respond(struct aws_request *request, int status, const char *code
     aws_fault_send(request, &fault);
 }
 
-/* ---- our errors in their words
- * -------------------------------------------------------------------- */
+/* ---- our errors in their words -------------------------------------------------------------- */
 
 enum dialect { /* services that say the same alike */
                DIALECT_DYNAMODB,
@@ -262,8 +260,7 @@ void aws_fault_respond_error(struct aws_request *request, enum error rc)
     aws_fault_send(request, &fault);
 }
 
-/* ---- authentication
- * -------------------------------------------------------------------------------- */
+/* ---- authentication ------------------------------------------------------------------------- */
 
 struct aws_fault aws_fault_of_auth(enum aws_service service, enum aws_protocol protocol,
                                    enum sigv4_result result)

@@ -101,8 +101,7 @@ enum error aws_router_find_secret(void *user, struct slice access_key, struct sl
     return ERR_NOT_FOUND;
 }
 
-/* ---- whose request is it?
- * ------------------------------------------------------------------------ */
+/* ---- whose request is it? ------------------------------------------------------------------- */
 
 static enum aws_service service_of_scope(struct slice scope)
 {
@@ -243,8 +242,7 @@ static enum aws_service public_service_of(const struct http_exchange *exchange)
     return AWS_SERVICE_NONE;
 }
 
-/* ---- what does it ask?
- * ---------------------------------------------------------------------------- */
+/* ---- what does it ask? ---------------------------------------------------------------------- */
 
 static void read_protocol(struct aws_request *request)
 {
@@ -266,8 +264,7 @@ static void read_protocol(struct aws_request *request)
     }
 }
 
-/* ---- may they?
- * -------------------------------------------------------------------------------------- */
+/* ---- may they? ------------------------------------------------------------------------------ */
 
 static struct sigv4_request *signed_parts(struct http_exchange *exchange)
 {

@@ -12,8 +12,8 @@
 #include "node/http/http_impl.h"
 
 #include "proto/base/check.h"
-
 #include "proto/base/encode.h"
+
 #include <unistd.h>
 
 #define ROOM_MIN 2048                   /* do not read into less */
@@ -30,8 +30,7 @@ static bool is_head_request(const struct http_request *request)
     return slice_equal_text(request->reader.method, "HEAD");
 }
 
-/* ---- answers ----------------------------------------------------------------------------------
- */
+/* ---- answers -------------------------------------------------------------------------------- */
 
 static bool is_newest(const struct http_request *request)
 {
@@ -94,8 +93,7 @@ static void respond(struct http_exchange *exchange, int status, const struct htt
         http_server_mark_dirty(connection);
 }
 
-/* ---- requests
- * ------------------------------------------------------------------------------------ */
+/* ---- requests ------------------------------------------------------------------------------- */
 
 static void begin_request(struct http_connection *connection)
 {
@@ -234,8 +232,7 @@ static void take_requests(struct http_connection *connection)
     }
 }
 
-/* ---- writing
- * --------------------------------------------------------------------------------------- */
+/* ---- writing -------------------------------------------------------------------------------- */
 
 struct output {
     uv_buf_t buffers[WRITE_BUFFERS_MAX];
@@ -340,8 +337,7 @@ static void write_answers(struct http_connection *connection)
     }
 }
 
-/* ---- reading
- * ----------------------------------------------------------------------------------------- */
+/* ---- reading -------------------------------------------------------------------------------- */
 
 /* Move what is still needed to a larger block. */
 static void grow(struct http_connection *connection)
@@ -410,8 +406,7 @@ static void on_read(uv_stream_t *stream, ssize_t size, const uv_buf_t *buffer)
     http_connection_turn(connection);
 }
 
-/* ---- settling
- * ------------------------------------------------------------------------------------------ */
+/* ---- settling ------------------------------------------------------------------------------- */
 
 static void release_input(struct http_connection *connection)
 {
@@ -547,8 +542,7 @@ void http_connection_on_timeout(struct http_connection *connection)
     }
 }
 
-/* ---- birth and death
- * --------------------------------------------------------------------------------------- */
+/* ---- birth and death ------------------------------------------------------------------------ */
 
 static void on_closed(uv_handle_t *handle)
 {

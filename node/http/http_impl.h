@@ -53,8 +53,7 @@ void http_pool_block_release(struct http_pool *pool, struct http_block *block);
 struct http_request *http_pool_request(struct http_pool *pool); /* READING, in no list */
 void http_pool_request_release(struct http_pool *pool, struct http_request *request);
 
-/* ---- connections ------------------------------------------------------------------------------
- */
+/* ---- connections ---------------------------------------------------------------------------- */
 
 enum http_wait { /* what a connection is given only so much time for */
                  HTTP_WAIT_IDLE,
@@ -108,8 +107,7 @@ void http_connection_close(struct http_connection *connection);
 void http_connection_turn(struct http_connection *connection);
 void http_connection_on_timeout(struct http_connection *connection);
 
-/* ---- the server ---------------------------------------------------------------------------------
- */
+/* ---- the server ----------------------------------------------------------------------------- */
 
 struct http_listener {
     uv_tcp_t tcp;

@@ -22,7 +22,7 @@ static void fail(struct http_reader *reader, int status, const char *why)
     reader->why = why;
 }
 
-/* ---- the library's callbacks: collect the pieces ------------------------------------------- */
+/* ---- the library's callbacks: collect the pieces -------------------------------------------- */
 
 static void extend(struct slice *slice, const char *at, size_t size)
 {
@@ -87,8 +87,7 @@ static const struct http_parser_settings settings = {
     .on_message_complete = on_message_complete,
 };
 
-/* ---- checks of a whole head -------------------------------------------------------------------
- */
+/* ---- checks of a whole head ----------------------------------------------------------------- */
 
 /* Any control character but the tab? Looks at eight bytes at a time: this sees every byte of every
  * head. */
@@ -330,8 +329,7 @@ static void check_head(struct http_reader *reader)
     http_chunked_init(&reader->chunked, reader->limits.body_bytes_max);
 }
 
-/* ---- feeding ------------------------------------------------------------------------------------
- */
+/* ---- feeding -------------------------------------------------------------------------------- */
 
 static size_t feed_head(struct http_reader *reader, const uint8_t *data, size_t size)
 {

@@ -3,16 +3,14 @@
 #include "node/http/http_impl.h"
 #include "proto/base/check.h"
 
-#include <unistd.h>
-
 #include <sys/socket.h>
+#include <unistd.h>
 
 #define BACKLOG 1024
 #define LINGER_MS 2000
 #define REFUSED_MAX 64 /* connections past the limit that still get their 503 */
 
-/* ---- time-outs --------------------------------------------------------------------------------
- */
+/* ---- time-outs ------------------------------------------------------------------------------ */
 
 static uint64_t timeout_us(const struct http_server *server, enum http_wait wait)
 {
@@ -91,8 +89,7 @@ void http_server_wait(struct http_connection *connection, enum http_wait wait)
         start_wait_timer(server, connection->deadline_us);
 }
 
-/* ---- answers given outside a connection's turn ------------------------------------------------
- */
+/* ---- answers given outside a connection's turn ---------------------------------------------- */
 
 static void on_dirty(struct env_task *task)
 {
@@ -113,8 +110,7 @@ void http_server_mark_dirty(struct http_connection *connection)
     env_defer(server->env, &server->dirty_task, on_dirty);
 }
 
-/* ---- listening
- * -------------------------------------------------------------------------------------- */
+/* ---- listening ------------------------------------------------------------------------------ */
 
 static void on_listener_closed(uv_handle_t *handle)
 {
@@ -229,8 +225,7 @@ enum error http_server_listen(struct http_server *server, const char *address, u
     return error_from_uv(rc);
 }
 
-/* ---- birth, draining, death
- * -------------------------------------------------------------------------- */
+/* ---- birth, draining, death ----------------------------------------------------------------- */
 
 static size_t size_or(size_t value, size_t otherwise)
 {

@@ -10,6 +10,7 @@
 #include <stdio.h>
 
 #define CONCURRENCY_DEFAULT 1000
+#define STARTING_DEFAULT 32
 #define SANDBOXES_DEFAULT 256
 #define WAIT_MS_DEFAULT 15000
 #define INIT_MS_DEFAULT 10000
@@ -99,6 +100,7 @@ struct pool {
     struct env_timer reap_timer;
     uint32_t call_count; /* admitted and not ended */
     uint32_t unit_count;
+    uint32_t starting_count; /* units being started, of all functions */
     uint64_t stream_number;
     struct pool_stats totals; /* only its counters */
 };
@@ -288,14 +290,18 @@ static void unit_set(struct unit *unit, enum unit_state state)
     struct pool *pool = version->function->pool;
 
     env_timer_stop(pool->env, &unit->timer);
-    if (unit->state == UNIT_STARTING && state != UNIT_STARTING)
+    if (unit->state == UNIT_STARTING && state != UNIT_STARTING) {
         version->starting_count--;
+        pool->starting_count--;
+    }
     list_remove(&unit->idle_link);
     list_remove(&unit->oldest_link);
     unit->state = state;
     unit->since_us = env_now_us(pool->env);
-    if (state == UNIT_STARTING)
+    if (state == UNIT_STARTING) {
         version->starting_count++;
+        pool->starting_count++;
+    }
     if (state == UNIT_IDLE) {
         list_prepend(&version->idle, &unit->idle_link);
         list_append(&pool->idle, &unit->oldest_link);
@@ -539,6 +545,16 @@ static void rest(struct unit *unit)
                         pool_on_reap);
 }
 
+static void pump_stalled(struct pool *pool)
+{
+    struct list functions;
+    struct list *link;
+
+    list_move(&functions, &pool->stalled);
+    while ((link = list_pop(&functions)) != NULL)
+        pump(container_of(link, struct function, stalled_link));
+}
+
 static void unit_on_ready(struct sandbox *sandbox)
 {
     struct unit *unit = unit_of(sandbox);
@@ -548,6 +564,7 @@ static void unit_on_ready(struct sandbox *sandbox)
     unit->init_us = env_now_us(unit->version->function->pool->env) - unit->since_us + 1;
     rest(unit);
     pump(unit->version->function);
+    pump_stalled(unit->version->function->pool);
 }
 
 static void unit_on_init_error(struct sandbox *sandbox, struct slice payload)
@@ -597,16 +614,6 @@ static void unit_free(struct unit *unit)
     list_remove(&unit->oldest_link);
     buffer_close(&unit->tail);
     free(unit);
-}
-
-static void pump_stalled(struct pool *pool)
-{
-    struct list functions;
-    struct list *link;
-
-    list_move(&functions, &pool->stalled);
-    while ((link = list_pop(&functions)) != NULL)
-        pump(container_of(link, struct function, stalled_link));
 }
 
 /* It ended while it had a call. */
@@ -709,14 +716,17 @@ static void fetch_code(struct version *version)
 }
 
 /* Room for one more process, by ending the one that has been idle longest if need be. It makes
- * room only once it is gone. */
+ * room only once it is gone. Starts are paced: a burst that started a process for every waiting
+ * call at once would leave no processor time for the calls. */
 static bool has_room(struct pool *pool, struct function *function)
 {
-    if (pool->unit_count < pool->options.sandboxes_max)
+    bool is_full = pool->unit_count >= pool->options.sandboxes_max;
+
+    if (!is_full && pool->starting_count < pool->options.starting_max)
         return true;
     if (function->stalled_link.next == &function->stalled_link)
         list_append(&pool->stalled, &function->stalled_link);
-    if (!list_is_empty(&pool->idle))
+    if (is_full && !list_is_empty(&pool->idle))
         end_unit(container_of(pool->idle.next, struct unit, oldest_link));
     return false;
 }
@@ -768,6 +778,7 @@ struct pool *pool_new(struct env *env, const struct pool_options *options)
     own->account = own->account != NULL ? own->account : ACCOUNT_DEFAULT;
     own->concurrency_max = own->concurrency_max != 0 ? own->concurrency_max : CONCURRENCY_DEFAULT;
     own->sandboxes_max = own->sandboxes_max != 0 ? own->sandboxes_max : SANDBOXES_DEFAULT;
+    own->starting_max = own->starting_max != 0 ? own->starting_max : STARTING_DEFAULT;
     own->wait_ms_max = own->wait_ms_max != 0 ? own->wait_ms_max : WAIT_MS_DEFAULT;
     own->init_ms_max = own->init_ms_max != 0 ? own->init_ms_max : INIT_MS_DEFAULT;
     own->idle_ms = own->idle_ms != 0 ? own->idle_ms : IDLE_MS_DEFAULT;

@@ -31,6 +31,7 @@ struct pool_options {         /* 0 or NULL = the default */
     const char *account;      /* in ARNs; default 000000000000 */
     uint32_t concurrency_max; /* invocations running and waiting; default 1000 */
     uint32_t sandboxes_max;   /* processes at a time; default 256 */
+    uint32_t starting_max;    /* of these, being started; default 32 */
     uint32_t wait_ms_max;     /* for a sandbox, then throttled; default 15 s */
     uint32_t init_ms_max;     /* from start to ready; default 10 s */
     uint32_t idle_ms;         /* default 300 s */

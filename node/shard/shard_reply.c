@@ -158,8 +158,7 @@ static void settle(struct shard_replies *replies, struct shard_session *session,
     }
     session->count -= gone;
     if (gone > 0)
-        memmove(session->window, session->window + gone,
-                session->count * sizeof(*session->window));
+        memmove(session->window, session->window + gone, session->count * sizeof(*session->window));
 }
 
 void shard_replies_sweep(struct shard_replies *replies, uint64_t wall_ms)

@@ -54,25 +54,26 @@ static enum error load_numbers(struct shard_state *state, struct slice key, uint
     return rc;
 }
 
-/* ERR_CORRUPT when an entry between the durable index and the last applied one left no mark. */
+/* Follow the marks back from the last applied entry, each naming the one before it (indexes of
+ * barriers and configurations are not applied, so they are not consecutive). ERR_CORRUPT when the
+ * chain breaks above the durable index. */
 static enum error check_marks(struct shard_state *state)
 {
-    uint64_t last = state->entry_index;
+    uint64_t index = state->entry_index;
 
-    if (state->durable > last || last - state->durable > SHARD_STATE_MARKS)
-        return ERR_CORRUPT;
-    for (uint64_t index = state->durable + 1; index <= last; index++) {
+    while (index > state->durable) {
         uint8_t key[6];
         uint64_t found;
-        uint64_t unused;
+        uint64_t previous;
 
         mark_key(index, key);
-        enum error rc = load_numbers(state, slice_of(key, sizeof(key)), &found, &unused);
+        enum error rc = load_numbers(state, slice_of(key, sizeof(key)), &found, &previous);
 
         if (rc != OK)
             return rc;
-        if (found != index)
+        if (found != index || previous >= index)
             return ERR_CORRUPT;
+        index = previous;
     }
     return OK;
 }
@@ -216,7 +217,7 @@ static enum error flush(struct shard_state *state, uint64_t index, uint32_t comm
     put_number(state, KEY_APPLIED, index, commands_done);
     put_number(state, KEY_HASH, state->hash, 0);
     put_number(state, KEY_DURABLE, state->durable, 0);
-    put_number(state, slice_of(mark, 6), index, 0);
+    put_number(state, slice_of(mark, 6), index, state->applied);
 
     enum error rc = state->env->kv->write(state->env, state->kv, state->writes, state->write_count);
 

@@ -6,8 +6,9 @@
  *
  * The marks. LevelDB may keep two write-ahead files, and after a power loss the newer one can have
  * survived while the end of the older one did not: a hole in the middle. Each applied entry puts
- * the mark of its index into a ring, in the same batch; at start every mark above the durable index
- * must be there, else the state is damaged (docs/decisions/0003). */
+ * a mark into a ring, in the same batch: its index and the index applied before it. At start the
+ * chain of marks must reach from the last applied index to the durable one, else the state is
+ * damaged (docs/decisions/0003). */
 
 #ifndef NODE_SHARD_SHARD_STATE_H
 #define NODE_SHARD_SHARD_STATE_H

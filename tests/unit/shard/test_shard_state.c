@@ -252,6 +252,9 @@ static void open__a_mark_is_missing__starts_empty(void **state)
     fixture_open(&f);
     for (uint64_t i = 1; i <= 4; i++)
         APPLY(&f, {i, i, "+a"});
+    fixture_crash(&f, SIM_CRASH_KILL);
+    fixture_start(&f);
+    assert_int_equal(f.state.applied, 4);
     assert_int_equal(f.env->kv->write(f.env, f.state.kv, &hole, 1), OK);
     fixture_crash(&f, SIM_CRASH_KILL);
 
@@ -259,6 +262,26 @@ static void open__a_mark_is_missing__starts_empty(void **state)
 
     assert_int_equal(f.state.applied, 0);
     assert_int_equal(read_value(&f, "a"), 0);
+    fixture_close(&f);
+}
+
+/* A barrier or a configuration takes an index, too, and is never applied. */
+static void open__indexes_have_gaps__keeps_its_state(void **state)
+{
+    struct fixture f;
+
+    (void)state;
+    fixture_open(&f);
+    f.index = 5;
+    APPLY(&f, {1, 1, "+a"});
+    f.index = 900;
+    APPLY(&f, {2, 2, "+a"});
+    fixture_crash(&f, SIM_CRASH_KILL);
+
+    fixture_start(&f);
+
+    assert_int_equal(f.state.applied, 901);
+    assert_int_equal(read_value(&f, "a"), 2);
     fixture_close(&f);
 }
 
@@ -352,6 +375,7 @@ int main(void)
         cmocka_unit_test(apply__malformed_entry__changes_nothing_but_the_index),
         cmocka_unit_test(crash__power_loss_at_any_entry__replay_gives_the_same_state),
         cmocka_unit_test(open__a_mark_is_missing__starts_empty),
+        cmocka_unit_test(open__indexes_have_gaps__keeps_its_state),
         cmocka_unit_test(open__the_store_is_damaged__starts_empty),
         cmocka_unit_test(snapshot__streamed_in_small_chunks__is_the_same_state),
         cmocka_unit_test(staging__malformed_chunk__is_refused),
