@@ -91,9 +91,11 @@ static void read_start(struct node *node, size_t group)
     struct operation *operation = consensus_operation_new(node, group, OPERATION_READ);
 
     operation->acked_before = node->cluster->checker.groups[group].acked_max;
-    if (node->cluster->options->plant == CONSENSUS_PLANT_EARLY_READ)
-        return on_read(&operation->read,
-                       group_is_leader(node->replicas[group].group) ? OK : ERR_NOT_LEADER);
+    if (node->cluster->options->plant == CONSENSUS_PLANT_EARLY_READ) {
+        on_read(&operation->read,
+                group_is_leader(node->replicas[group].group) ? OK : ERR_NOT_LEADER);
+        return;
+    }
     group_read_start(node->replicas[group].group, &operation->read, on_read);
 }
 
