@@ -168,8 +168,7 @@ static enum sigv4_result verify(struct fixture *f)
                               : sigv4_verify(f->sigv4, &f->request, f->wall_ms, &f->identity);
 }
 
-/* ---- the recorded requests
- * ------------------------------------------------------------------------ */
+/* ---- the recorded requests ------------------------------------------------------------------ */
 
 static void sigv4__recorded_requests__verified(void **state)
 {
@@ -206,8 +205,7 @@ static void sigv4__presigned_version_2__unsupported(void **state)
     fixture_close(&f);
 }
 
-/* ---- tampering
- * -------------------------------------------------------------------------------------- */
+/* ---- tampering ------------------------------------------------------------------------------ */
 
 static void sigv4__any_part_changed__mismatch(void **state)
 {
@@ -319,8 +317,7 @@ static void sigv4__header_that_matters_not_signed__refused(void **state)
     fixture_close(&f);
 }
 
-/* ---- keys and time
- * ------------------------------------------------------------------------------------ */
+/* ---- keys and time -------------------------------------------------------------------------- */
 
 static void sigv4__unknown_key__said_so(void **state)
 {
@@ -376,8 +373,7 @@ static void sigv4__clocks_apart__five_minutes_allowed_fifteen_for_s3(void **stat
     }
 }
 
-/* ---- the form
- * -------------------------------------------------------------------------------------------- */
+/* ---- the form ------------------------------------------------------------------------------- */
 
 #define CREDENTIAL "Credential=AKIDEXAMPLE/20261123/us-east-1/dynamodb/aws4_request"
 #define SIGNED "SignedHeaders=content-type;host;x-amz-date;x-amz-target"
@@ -504,8 +500,7 @@ static void sigv4__presigned_with_bad_parameters__malformed(void **state)
     }
 }
 
-/* ---- the canonical form
- * --------------------------------------------------------------------------------- */
+/* ---- the canonical form --------------------------------------------------------------------- */
 
 static void assert_canonical(const char *service, const char *target, const char *expected)
 {

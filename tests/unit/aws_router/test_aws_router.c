@@ -12,6 +12,7 @@
 #include <stdarg.h>
 #include <stddef.h>
 #include <stdio.h>
+#include <strings.h>
 
 #include <cmocka.h>
 
@@ -105,8 +106,7 @@ static void fixture_close(struct fixture *f)
     buffer_close(&f->answer_headers);
 }
 
-/* ---- making requests ----------------------------------------------------------------------------
- */
+/* ---- making requests ------------------------------------------------------------------------ */
 
 static void add_header(struct fixture *f, const char *name, const char *value)
 {
@@ -137,7 +137,15 @@ static void begin(struct fixture *f, const char *method, const char *target, con
     add_header(f, "Host", "127.0.0.1:4566");
 }
 
-/* Sign what was made: all headers there are (in alphabetical order already), with this secret. */
+static int header_compare(const void *a, const void *b)
+{
+    const struct http_header *left = a;
+    const struct http_header *right = b;
+
+    return strcasecmp((const char *)left->name.data, (const char *)right->name.data);
+}
+
+/* Sign what was made: all headers there are, with this secret. */
 static void sign(struct fixture *f, const char *service, const char *secret)
 {
     struct arena *arena = &f->exchange.arena;
@@ -148,6 +156,7 @@ static void sign(struct fixture *f, const char *service, const char *secret)
     uint8_t key[SIGV4_KEY_BYTES];
 
     add_header(f, "x-amz-date", DATE);
+    qsort(f->headers, f->exchange.header_count, sizeof(f->headers[0]), header_compare);
     buffer_putf(&text, "%s\n%.*s\n%s\n", (const char *)f->exchange.method.data,
                 (int)f->exchange.path.size, (const char *)f->exchange.path.data, "");
     for (size_t i = 0; i < f->exchange.header_count; i++) {
@@ -177,7 +186,6 @@ static void sign(struct fixture *f, const char *service, const char *secret)
 
 static void send(struct fixture *f)
 {
-    f->exchange.header_count = f->exchange.header_count;
     aws_router_on_exchange(f->router, &f->exchange);
     assert_int_not_equal(f->status, 0);
 }
@@ -195,8 +203,7 @@ static void assert_header(struct fixture *f, const char *line)
         fail_msg("no '%s' in: %s", line, buffer_text(&f->answer_headers));
 }
 
-/* ---- signed requests
- * ------------------------------------------------------------------------------ */
+/* ---- signed requests ------------------------------------------------------------------------ */
 
 static void aws_router__signed__scope_decides(void **state)
 {
@@ -221,11 +228,6 @@ static void aws_router__signed__scope_decides(void **state)
     for (size_t i = 0; i < ARRAY_COUNT(cases); i++) {
         begin(&f, "POST", "/", "{}");
         sign(&f, cases[i].scope, "secret");
-        if (cases[i].service == AWS_SERVICE_S3) { /* a digest is mandatory there only by habit */
-            send(&f);
-            assert_int_equal(f.status, 200);
-            continue;
-        }
         send(&f);
         assert_int_equal(f.status, 200);
         assert_int_equal(f.handled_by, cases[i].service);
@@ -246,15 +248,12 @@ static void aws_router__target_or_action__operation(void **state)
     begin(&f, "POST", "/", "{}");
     add_header(&f, "X-Amz-Target", "DynamoDB_20120810.PutItem");
     sign(&f, "dynamodb", "secret");
-    /* x-amz-date sorts before x-amz-target: put them in order */
-    assert_int_equal(f.status, 0);
     send(&f);
-    assert_answer(&f, 403, "IncompleteSignatureException"); /* not in order: malformed */
+    assert_int_equal(f.handled_by, AWS_SERVICE_DYNAMODB);
+    assert_string_equal(f.handled_operation, "PutItem");
 
     begin(&f, "POST", "/", "Action=ListRoles&Version=2010-05-08");
-    f.exchange.header_count = 0;
     add_header(&f, "Content-Type", "application/x-www-form-urlencoded; charset=utf-8");
-    add_header(&f, "Host", "h");
     sign(&f, "iam", "secret");
     send(&f);
     assert_int_equal(f.handled_by, AWS_SERVICE_IAM);
@@ -311,8 +310,7 @@ static void aws_router__service_without_handler__unknown_operation(void **state)
     fixture_close(&f);
 }
 
-/* ---- unsigned requests
- * ------------------------------------------------------------------------------- */
+/* ---- unsigned requests ---------------------------------------------------------------------- */
 
 static void aws_router__unsigned__refused_in_the_shape_of_the_service(void **state)
 {
@@ -434,16 +432,12 @@ static void aws_router__any_key__everything_believed(void **state)
     fixture_close(&f);
 }
 
-/* ---- STS
- * ------------------------------------------------------------------------------------------------
- */
+/* ---- STS ------------------------------------------------------------------------------------ */
 
 static void call_sts(struct fixture *f, const char *form)
 {
     begin(f, "POST", "/", form);
-    f->exchange.header_count = 0;
     add_header(f, "Content-Type", "application/x-www-form-urlencoded; charset=utf-8");
-    add_header(f, "Host", "h");
     sign(f, "sts", "secret");
     send(f);
 }

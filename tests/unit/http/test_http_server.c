@@ -200,8 +200,7 @@ static void answer_held(struct fixture *f, size_t index)
     client_close(&c);                                                                              \
     fixture_close(&f)
 
-/* ---- the ordinary ------------------------------------------------------------------------------
- */
+/* ---- the ordinary --------------------------------------------------------------------------- */
 
 static void http_server__two_requests_one_after_the_other__same_connection(void **state)
 {
@@ -330,8 +329,7 @@ static void http_server__client_half_closed__still_answered(void **state)
     DONE;
 }
 
-/* ---- pipelining
- * ----------------------------------------------------------------------------------- */
+/* ---- pipelining ----------------------------------------------------------------------------- */
 
 static void http_server__pipelined_answered_out_of_order__sent_in_order(void **state)
 {
@@ -408,8 +406,7 @@ static void http_server__more_answers_than_one_write_takes__all_sent(void **stat
     DONE;
 }
 
-/* ---- 100-continue
- * ------------------------------------------------------------------------------------ */
+/* ---- 100-continue --------------------------------------------------------------------------- */
 
 #define EXPECTING(length)                                                                          \
     "PUT /e HTTP/1.1\r\nHost: h\r\nExpect: 100-continue\r\nContent-Length: " length "\r\n\r\n"
@@ -455,8 +452,7 @@ static void http_server__expects_continue_for_too_much__413_instead(void **state
     DONE;
 }
 
-/* ---- refusals
- * -------------------------------------------------------------------------------------------- */
+/* ---- refusals ------------------------------------------------------------------------------- */
 
 static void
 http_server__malformed_behind_an_open_request__answered_in_order_and_closed(void **state)
@@ -538,8 +534,7 @@ static void http_server__too_many_connections__503(void **state)
     DONE;
 }
 
-/* ---- slow clients
- * ------------------------------------------------------------------------------------------ */
+/* ---- slow clients --------------------------------------------------------------------------- */
 
 static void http_server__head_takes_too_long__408(void **state)
 {
@@ -658,9 +653,23 @@ static void http_server__answer_taken_slowly__complete(void **state)
     DONE;
 }
 
-/* ---- ends
- * ---------------------------------------------------------------------------------------------------
- */
+static void http_server__answers_not_taken__no_more_requests_taken(void **state)
+{
+    WITH_SERVER(.queued_bytes_max = 1 << 20);
+
+    client_send(&c, GET("/big") GET("/big") GET("/big"));
+    await_handled(&c, 1);
+    (void)uv_run(&f.loop, UV_RUN_NOWAIT);
+    assert_int_equal(f.handled, 1);
+    while (c.received.size < 3 * (8 << 20)) {
+        pump(&f, c.fd, POLLIN);
+        client_receive(&c);
+    }
+    assert_int_equal(f.handled, 3);
+    DONE;
+}
+
+/* ---- ends ----------------------------------------------------------------------------------- */
 
 static void http_server__client_gone_before_the_answer__forgotten(void **state)
 {
@@ -682,7 +691,7 @@ static void http_server__freed_with_everything_in_flight__no_leak(void **state)
 {
     struct client big;
     struct client partial;
-    WITH_SERVER(0);
+    WITH_SERVER(.queued_bytes_max = 64 << 20);
 
     client_open(&big, &f);
     client_open(&partial, &f);
@@ -692,6 +701,25 @@ static void http_server__freed_with_everything_in_flight__no_leak(void **state)
     await_handled(&c, 5);
     client_close(&big);
     client_close(&partial);
+    DONE;
+}
+
+static void http_server__adopted_socket__served_like_any(void **state)
+{
+    int ends[2];
+    struct client adopted = {.received = BUFFER_INIT(BUFFER_UNLIMITED)};
+    WITH_SERVER(0);
+
+    assert_int_equal(socketpair(AF_UNIX, SOCK_STREAM | SOCK_NONBLOCK | SOCK_CLOEXEC, 0, ends), 0);
+    adopted.fixture = &f;
+    adopted.fd = ends[0];
+    http_server_adopt(f.server, ends[1]);
+    client_send(&adopted, GET("/a") GET("/b"));
+    client_await(&adopted, "GET /a ");
+    client_await(&adopted, "GET /b ");
+    client_close(&adopted);
+    while (http_server_counters(f.server).open > 1)
+        pump(&f, -1, 0);
     DONE;
 }
 
@@ -797,6 +825,7 @@ int main(void)
         cmocka_unit_test(http_server__answers_not_taken__no_more_requests_taken),
         cmocka_unit_test(http_server__client_gone_before_the_answer__forgotten),
         cmocka_unit_test(http_server__freed_with_everything_in_flight__no_leak),
+        cmocka_unit_test(http_server__adopted_socket__served_like_any),
         cmocka_unit_test(http_server__drained__finishes_and_takes_no_more),
         cmocka_unit_test(http_server__drained_without_connections__told_in_a_later_turn),
         cmocka_unit_test(http_server__same_port_twice__only_when_shared),
