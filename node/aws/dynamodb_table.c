@@ -165,7 +165,8 @@ static struct dynamodb_table *current(const struct table_call *table)
 
 static bool has_id(const struct dynamodb_table *table, const Skein__Wire__Table *record)
 {
-    return memcmp(table->record->id.data, record->id.data, TABLE_ID_BYTES) == 0;
+    return slice_equal(slice_of(table->record->id.data, table->record->id.len),
+                       slice_of(record->id.data, record->id.len));
 }
 
 static struct slice packed_record(struct arena *arena, const Skein__Wire__Table *record)

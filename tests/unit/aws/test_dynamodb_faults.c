@@ -1,0 +1,436 @@
+/* What the service says to bad input, to the letter; and that nothing changed. */
+
+#include <setjmp.h>
+#include <stdarg.h>
+#include <stddef.h>
+#include <stdint.h>
+
+#include <cmocka.h>
+
+#include "proto/base/check.h"
+#include "tests/unit/aws/dynamodb_fixture.h"
+
+#define ORDERS "\"TableName\":\"Orders\""
+#define KEY_O1 "\"Key\":{\"order_id\":{\"S\":\"o1\"}}"
+#define INVALID "One or more parameter values were invalid: "
+
+struct fault_case {
+    const char *operation;
+    const char *body;
+    const char *type;
+    const char *message;
+};
+
+static int with_tables(void **state)
+{
+    int rc = dynamodb_fixture_set_up(state);
+
+    dynamodb_fixture_make_tables(*state);
+    return rc;
+}
+
+static void check(struct dynamodb_fixture *f, const struct fault_case *cases, size_t count)
+{
+    size_t records = fake_view_count(f->view);
+
+    for (size_t i = 0; i < count; i++)
+        dynamodb_fixture_refused(f, cases[i].operation, cases[i].body, cases[i].type,
+                                 cases[i].message);
+    assert_int_equal(fake_router_key_count(f->router), 0);
+    assert_int_equal(fake_router_write_count(f->router), 0);
+    assert_int_equal(fake_view_count(f->view), records);
+}
+
+static void malformed__serialization_exception(void **state)
+{
+    static const struct fault_case cases[] = {
+        {"PutItem", "", SERIALIZATION, ""},
+        {"PutItem", "{", SERIALIZATION, ""},
+        {"PutItem", "[]", SERIALIZATION, ""},
+        {"PutItem", "{\"TableName\":23}", SERIALIZATION,
+         "NUMBER_VALUE cannot be converted to String"},
+        {"PutItem", "{\"TableName\":true}", SERIALIZATION,
+         "TRUE_VALUE cannot be converted to String"},
+        {"PutItem", "{\"TableName\":1.5}", SERIALIZATION,
+         "DECIMAL_VALUE cannot be converted to String"},
+        {"PutItem", "{\"TableName\":[]}", SERIALIZATION,
+         "Unrecognized collection type class java.lang.String"},
+        {"PutItem", "{\"TableName\":{}}", SERIALIZATION,
+         "Start of structure or map found where not expected"},
+        {"PutItem", "{\"Item\":\"a\"}", SERIALIZATION, "Unexpected field type"},
+        {"PutItem", "{\"Item\":{\"a\":\"b\"}}", SERIALIZATION, "Unexpected value type in payload"},
+        {"PutItem", "{\"Item\":{\"a\":{\"S\":1}}}", SERIALIZATION,
+         "NUMBER_VALUE cannot be converted to String"},
+        {"PutItem", "{\"Item\":{\"a\":{\"N\":1}}}", SERIALIZATION,
+         "NUMBER_VALUE cannot be converted to String"},
+        {"PutItem", "{\"Item\":{\"a\":{\"B\":\"abc\"}}}", SERIALIZATION,
+         "Base64 encoded length is expected a multiple of 4 bytes but found: 3"},
+        {"PutItem", "{\"Item\":{\"a\":{\"B\":\"ab=c\"}}}", SERIALIZATION,
+         "Invalid Base64 encoding"},
+        {"PutItem", "{\"Item\":{\"a\":{\"B\":\"AB==\"}}}", SERIALIZATION,
+         "Invalid Base64 encoding"},
+        {"PutItem", "{\"Item\":{\"a\":{\"SS\":\"b\"}}}", SERIALIZATION, "Unexpected field type"},
+        {"GetItem", "{\"ConsistentRead\":\"true\"}", SERIALIZATION,
+         "Unexpected token received from parser"},
+        {"CreateTable", "{\"ProvisionedThroughput\":[]}", SERIALIZATION,
+         "Unrecognized collection type class "
+         "com.amazonaws.dynamodb.v20120810.ProvisionedThroughput"},
+        {"CreateTable", "{\"KeySchema\":{}}", SERIALIZATION,
+         "Start of structure or map found where not expected"},
+        {"Frobnicate", "{}", "com.amazon.coral.service#UnknownOperationException", ""},
+    };
+
+    check(*state, cases, ARRAY_COUNT(cases));
+}
+
+static void constraints__one_message_for_all(void **state)
+{
+    static const struct fault_case cases[] = {
+        {"PutItem", "{}", VALIDATION,
+         "2 validation errors detected: Value null at 'tableName' failed to satisfy constraint: "
+         "Member must not be null; Value null at 'item' failed to satisfy constraint: Member must "
+         "not be null"},
+        {"PutItem", "{\"Item\":{}}", VALIDATION,
+         "1 validation error detected: Value null at 'tableName' failed to satisfy constraint: "
+         "Member must not be null"},
+        {"GetItem", "{\"TableName\":\"a;\",\"Key\":{}}", VALIDATION,
+         "2 validation errors detected: Value 'a;' at 'tableName' failed to satisfy constraint: "
+         "Member must satisfy regular expression pattern: [a-zA-Z0-9_.-]+; Value 'a;' at "
+         "'tableName' failed to satisfy constraint: Member must have length greater than or equal "
+         "to 3"},
+        {"PutItem",
+         "{\"TableName\":\"abc\",\"Item\":{},\"ReturnValues\":\"x\",\"ReturnConsumedCapacity\":"
+         "\"y\"}",
+         VALIDATION,
+         "2 validation errors detected: Value 'y' at 'returnConsumedCapacity' failed to satisfy "
+         "constraint: Member must satisfy enum value set: [INDEXES, TOTAL, NONE]; Value 'x' at "
+         "'returnValues' failed to satisfy constraint: Member must satisfy enum value set: "
+         "[ALL_NEW, UPDATED_OLD, ALL_OLD, NONE, UPDATED_NEW]"},
+        {"ListTables", "{\"Limit\":0}", VALIDATION,
+         "1 validation error detected: Value '0' at 'limit' failed to satisfy constraint: Member "
+         "must have value greater than or equal to 1"},
+        {"ListTables", "{\"Limit\":101}", VALIDATION,
+         "1 validation error detected: Value '101' at 'limit' failed to satisfy constraint: Member "
+         "must have value less than or equal to 100"},
+        {"CreateTable",
+         "{\"TableName\":\"abc\",\"AttributeDefinitions\":[{\"AttributeName\":\"a\","
+         "\"AttributeType\":\"Q\"}],\"KeySchema\":[]}",
+         VALIDATION,
+         "2 validation errors detected: Value 'Q' at "
+         "'attributeDefinitions.1.member.attributeType' failed to satisfy constraint: Member must "
+         "satisfy enum value set: [B, N, S]; Value '[]' at 'keySchema' failed to satisfy "
+         "constraint: Member must have length greater than or equal to 1"},
+        {"BatchWriteItem", "{\"RequestItems\":{}}", VALIDATION,
+         "1 validation error detected: Value '{}' at 'requestItems' failed to satisfy constraint: "
+         "Member must have length greater than or equal to 1"},
+        {"BatchGetItem", "{\"RequestItems\":{\"Orders\":{}}}", VALIDATION,
+         "1 validation error detected: Value null at 'requestItems.Orders.member.keys' failed to "
+         "satisfy constraint: Member must not be null"},
+    };
+
+    check(*state, cases, ARRAY_COUNT(cases));
+}
+
+#define PUT(value) "{" ORDERS ",\"Item\":{\"order_id\":{\"S\":\"o1\"},\"a\":" value "}}"
+#define NINES "99999999999999999999999999999999999999"
+
+static void values__each_with_its_words(void **state)
+{
+    static const struct fault_case cases[] = {
+        {"PutItem", PUT("{}"), VALIDATION,
+         "Supplied AttributeValue is empty, must contain exactly one of the supported datatypes"},
+        {"PutItem", PUT("{\"Z\":\"a\"}"), VALIDATION,
+         "Supplied AttributeValue is empty, must contain exactly one of the supported datatypes"},
+        {"PutItem", PUT("{\"S\":\"a\",\"N\":\"1\"}"), VALIDATION,
+         "Supplied AttributeValue has more than one datatypes set, must contain exactly one of the "
+         "supported datatypes"},
+        {"PutItem", PUT("{\"N\":\"\"}"), VALIDATION,
+         "The parameter cannot be converted to a numeric value"},
+        {"PutItem", PUT("{\"N\":\"b\"}"), VALIDATION,
+         "The parameter cannot be converted to a numeric value: b"},
+        {"PutItem", PUT("{\"N\":\"" NINES "1\"}"), VALIDATION,
+         "Attempting to store more than 38 significant digits in a Number"},
+        {"PutItem", PUT("{\"N\":\"1e126\"}"), VALIDATION,
+         "Number overflow. Attempting to store a number with magnitude larger than supported "
+         "range"},
+        {"PutItem", PUT("{\"N\":\"1e-131\"}"), VALIDATION,
+         "Number underflow. Attempting to store a number with magnitude smaller than supported "
+         "range"},
+        {"PutItem", PUT("{\"NULL\":false}"), VALIDATION,
+         INVALID "Null attribute value types must have the value of true"},
+        {"PutItem", PUT("{\"SS\":[]}"), VALIDATION, INVALID "An string set  may not be empty"},
+        {"PutItem", PUT("{\"NS\":[]}"), VALIDATION, INVALID "An number set  may not be empty"},
+        {"PutItem", PUT("{\"BS\":[]}"), VALIDATION, INVALID "Binary sets should not be empty"},
+        {"PutItem", PUT("{\"SS\":[\"a\",\"b\",\"a\"]}"), VALIDATION,
+         INVALID "Input collection [a, b, a] contains duplicates."},
+        {"PutItem", PUT("{\"NS\":[\"1\",\"1.0\"]}"), VALIDATION,
+         "Input collection contains duplicates"},
+        {"PutItem", PUT("{\"BS\":[\"Yg==\",\"Yg==\"]}"), VALIDATION,
+         INVALID "Input collection [Yg==, Yg==]of type BS contains duplicates."},
+        {"PutItem", PUT("{\"L\":[{\"M\":{\"x\":{\"N\":\"q\"}}}]}"), VALIDATION,
+         "The parameter cannot be converted to a numeric value: q"},
+    };
+
+    check(*state, cases, ARRAY_COUNT(cases));
+}
+
+static void keys__each_with_its_words(void **state)
+{
+    static const struct fault_case cases[] = {
+        {"PutItem", "{" ORDERS ",\"Item\":{\"a\":{\"S\":\"b\"}}}", VALIDATION,
+         INVALID "Missing the key order_id in the item"},
+        {"PutItem", "{" ORDERS ",\"Item\":{\"order_id\":{\"N\":\"1\"}}}", VALIDATION,
+         INVALID "Type mismatch for key order_id expected: S actual: N"},
+        {"PutItem", "{" ORDERS ",\"Item\":{\"order_id\":{\"S\":\"\"}}}", VALIDATION,
+         "One or more parameter values are not valid. The AttributeValue for a key attribute "
+         "cannot contain an empty string value. Key: order_id"},
+        {"PutItem",
+         "{\"TableName\":\"Lines\",\"Item\":{\"order_id\":{\"S\":\"a\"},\"line\":{\"S\":\"1\"}}}",
+         VALIDATION, INVALID "Type mismatch for key line expected: N actual: S"},
+        {"GetItem", "{" ORDERS ",\"Key\":{}}", VALIDATION,
+         "The provided key element does not match the schema"},
+        {"GetItem", "{" ORDERS ",\"Key\":{\"order_id\":{\"N\":\"1\"}}}", VALIDATION,
+         "The provided key element does not match the schema"},
+        {"GetItem", "{" ORDERS ",\"Key\":{\"order_id\":{\"S\":\"a\"},\"b\":{\"S\":\"c\"}}}",
+         VALIDATION, "The provided key element does not match the schema"},
+        {"DeleteItem", "{\"TableName\":\"Lines\",\"Key\":{\"order_id\":{\"S\":\"a\"}}}", VALIDATION,
+         "The provided key element does not match the schema"},
+        {"GetItem", "{" ORDERS ",\"Key\":{\"order_id\":{\"S\":\"\"}}}", VALIDATION,
+         "One or more parameter values are not valid. The AttributeValue for a key attribute "
+         "cannot contain an empty string value. Key: order_id"},
+        {"UpdateItem",
+         "{" ORDERS "," KEY_O1 ",\"UpdateExpression\":\"SET order_id = :x\","
+         "\"ExpressionAttributeValues\":{\":x\":{\"S\":\"a\"}}}",
+         VALIDATION, INVALID "Cannot update attribute order_id. This attribute is part of the key"},
+        {"BatchWriteItem",
+         "{\"RequestItems\":{\"Orders\":[{\"DeleteRequest\":{" KEY_O1 "}},{\"PutRequest\":{"
+         "\"Item\":{\"order_id\":{\"S\":\"o1\"}}}}]}}",
+         VALIDATION, "Provided list of item keys contains duplicates"},
+    };
+
+    check(*state, cases, ARRAY_COUNT(cases));
+}
+
+static void no_such_table__not_found(void **state)
+{
+    static const struct fault_case cases[] = {
+        {"PutItem", "{\"TableName\":\"None\",\"Item\":{}}", SERVICE "ResourceNotFoundException",
+         "Requested resource not found"},
+        {"Scan", "{\"TableName\":\"None\"}", SERVICE "ResourceNotFoundException",
+         "Requested resource not found"},
+        {"DescribeTable", "{\"TableName\":\"None\"}", SERVICE "ResourceNotFoundException",
+         "Requested resource not found: Table: None not found"},
+        {"DeleteTable", "{\"TableName\":\"None\"}", SERVICE "ResourceNotFoundException",
+         "Requested resource not found: Table: None not found"},
+        {"DescribeTable", "{}", VALIDATION,
+         "The parameter 'TableName' is required but was not present in the request"},
+        {"DescribeTable", "{\"TableName\":\"ab\"}", VALIDATION,
+         "TableName must be at least 3 characters long and at most 255 characters long"},
+    };
+
+    check(*state, cases, ARRAY_COUNT(cases));
+}
+
+#define CREATE                                                                                     \
+    "{\"TableName\":\"New\",\"BillingMode\":\"PAY_PER_REQUEST\",\"AttributeDefinitions\":"
+#define DEFINED_A "[{\"AttributeName\":\"a\",\"AttributeType\":\"S\"}],"
+
+static void create_table__each_with_its_words(void **state)
+{
+    static const struct fault_case cases[] = {
+        {"CreateTable",
+         "{\"TableName\":\"New\",\"AttributeDefinitions\":" DEFINED_A
+         "\"KeySchema\":[{\"AttributeName\":\"a\",\"KeyType\":\"HASH\"}]}",
+         VALIDATION,
+         INVALID "ReadCapacityUnits and WriteCapacityUnits must both be specified when BillingMode "
+                 "is PROVISIONED"},
+        {"CreateTable",
+         CREATE DEFINED_A "\"KeySchema\":[{\"AttributeName\":\"a\",\"KeyType\":\"HASH\"}],"
+                          "\"ProvisionedThroughput\":{\"ReadCapacityUnits\":1,"
+                          "\"WriteCapacityUnits\":1}}",
+         VALIDATION,
+         INVALID "Neither ReadCapacityUnits nor WriteCapacityUnits can be specified when "
+                 "BillingMode is PAY_PER_REQUEST"},
+        {"CreateTable",
+         CREATE DEFINED_A "\"KeySchema\":[{\"AttributeName\":\"b\",\"KeyType\":\"HASH\"}]}",
+         VALIDATION,
+         INVALID "Some index key attributes are not defined in AttributeDefinitions. Keys: [b], "
+                 "AttributeDefinitions: [a]"},
+        {"CreateTable",
+         CREATE DEFINED_A "\"KeySchema\":[{\"AttributeName\":\"a\",\"KeyType\":\"RANGE\"}]}",
+         VALIDATION, "Invalid KeySchema: The first KeySchemaElement is not a HASH key type"},
+        {"CreateTable",
+         CREATE DEFINED_A "\"KeySchema\":[{\"AttributeName\":\"a\",\"KeyType\":\"HASH\"},{"
+                          "\"AttributeName\":\"a\",\"KeyType\":\"RANGE\"}]}",
+         VALIDATION,
+         "Both the Hash Key and the Range Key element in the KeySchema have the same name"},
+        {"CreateTable",
+         CREATE DEFINED_A "\"KeySchema\":[{\"AttributeName\":\"a\",\"KeyType\":\"HASH\"},{"
+                          "\"AttributeName\":\"b\",\"KeyType\":\"HASH\"}]}",
+         VALIDATION, "Invalid KeySchema: The second KeySchemaElement is not a RANGE key type"},
+    };
+
+    check(*state, cases, ARRAY_COUNT(cases));
+}
+
+#define GET(more) "{" ORDERS "," KEY_O1 "," more "}"
+
+static void expressions__each_with_its_words(void **state)
+{
+    static const struct fault_case cases[] = {
+        {"DeleteItem", GET("\"ConditionExpression\":\"\""), VALIDATION,
+         "Invalid ConditionExpression: The expression can not be empty;"},
+        {"DeleteItem", GET("\"ConditionExpression\":\"a = :x\""), VALIDATION,
+         "Invalid ConditionExpression: An expression attribute value used in expression is not "
+         "defined; attribute value: :x"},
+        {"DeleteItem", GET("\"ConditionExpression\":\"a =\""), VALIDATION,
+         "Invalid ConditionExpression: Syntax error; token: \"<EOF>\", near: \"=\""},
+        {"DeleteItem", GET("\"ExpressionAttributeNames\":{\"#a\":\"a\"}"), VALIDATION,
+         "ExpressionAttributeNames can only be specified when using expressions"},
+        {"DeleteItem", GET("\"ExpressionAttributeValues\":{\":a\":{\"S\":\"a\"}}"), VALIDATION,
+         "ExpressionAttributeValues can only be specified when using expressions: "
+         "ConditionExpression is null"},
+        {"UpdateItem", GET("\"ExpressionAttributeValues\":{\":a\":{\"S\":\"a\"}}"), VALIDATION,
+         "ExpressionAttributeValues can only be specified when using expressions: UpdateExpression "
+         "and ConditionExpression are null"},
+        {"DeleteItem",
+         GET("\"ConditionExpression\":\"attribute_exists(a)\",\"ExpressionAttributeNames\":{}"),
+         VALIDATION, "ExpressionAttributeNames must not be empty"},
+        {"DeleteItem",
+         GET("\"ConditionExpression\":\"attribute_exists(a)\",\"ExpressionAttributeNames\":{\"a\":"
+             "\"b\"}"),
+         VALIDATION, "ExpressionAttributeNames contains invalid key: Syntax error; key: \"a\""},
+        {"DeleteItem",
+         GET("\"ConditionExpression\":\"attribute_exists(a)\",\"ExpressionAttributeValues\":{"
+             "\"a\":{\"S\":\"b\"}}"),
+         VALIDATION, "ExpressionAttributeValues contains invalid key: Syntax error; key: \"a\""},
+        {"DeleteItem",
+         GET("\"ConditionExpression\":\"attribute_exists(a)\",\"ExpressionAttributeValues\":{"
+             "\":a\":{}}"),
+         VALIDATION,
+         "ExpressionAttributeValues contains invalid value: Supplied AttributeValue is empty, must "
+         "contain exactly one of the supported datatypes for key :a"},
+        {"DeleteItem",
+         GET("\"ConditionExpression\":\"attribute_exists(a)\",\"ExpressionAttributeValues\":{"
+             "\":b\":{\"S\":\"1\"},\":a\":{\"S\":\"1\"}}"),
+         VALIDATION,
+         "Value provided in ExpressionAttributeValues unused in expressions: keys: "
+         "{:a, :b}"},
+        {"DeleteItem",
+         GET("\"ConditionExpression\":\"attribute_exists(a)\",\"ExpressionAttributeNames\":{"
+             "\"#b\":\"1\"}"),
+         VALIDATION,
+         "Value provided in ExpressionAttributeNames unused in expressions: keys: "
+         "{#b}"},
+        {"DeleteItem",
+         GET("\"ConditionExpression\":\"attribute_exists(a)\",\"Expected\":{\"a\":{\"Exists\":"
+             "false}}"),
+         VALIDATION,
+         "Can not use both expression and non-expression parameters in the same request: "
+         "Non-expression parameters: {Expected} Expression parameters: {ConditionExpression}"},
+        {"DeleteItem", GET("\"ReturnValues\":\"ALL_NEW\""), VALIDATION,
+         "ReturnValues can only be ALL_OLD or NONE"},
+        {"UpdateItem", GET("\"UpdateExpression\":\"SET a = b c\""), VALIDATION,
+         "Invalid UpdateExpression: Syntax error; token: \"c\", near: \"b c\""},
+        {"GetItem", GET("\"ProjectionExpression\":\"a, a\""), VALIDATION,
+         "Invalid ProjectionExpression: Two document paths overlap with each other; must remove or "
+         "rewrite one of these paths; path one: [a], path two: [a]"},
+        {"GetItem", GET("\"AttributesToGet\":[\"a\",\"a\"]"), VALIDATION,
+         INVALID "Duplicate value in attribute name: a"},
+    };
+
+    check(*state, cases, ARRAY_COUNT(cases));
+}
+
+#define QUERY(condition)                                                                           \
+    "{\"TableName\":\"Lines\",\"KeyConditionExpression\":\"" condition "\","                       \
+    "\"ExpressionAttributeValues\":{\":o\":{\"S\":\"o\"},\":n\":{\"N\":\"1\"}}}"
+
+static void query__each_with_its_words(void **state)
+{
+    static const struct fault_case cases[] = {
+        {"Query", "{\"TableName\":\"Lines\"}", VALIDATION,
+         "Either the KeyConditions or KeyConditionExpression parameter must be specified in the "
+         "request."},
+        {"Query", QUERY("line = :n AND x = :o"), VALIDATION,
+         "Query condition missed key schema element: line"},
+        {"Query", QUERY("line = :n AND line > :n AND order_id = :o"), VALIDATION,
+         "Invalid KeyConditionExpression: KeyConditionExpressions must only contain one condition "
+         "per key"},
+        {"Query", QUERY("order_id > :o AND line = :n"), VALIDATION,
+         "Query key condition not supported"},
+        {"Query", QUERY("order_id = :o OR line = :n"), VALIDATION,
+         "Invalid KeyConditionExpression: Invalid operator used in KeyConditionExpression: OR"},
+        {"Query", QUERY("order_id = :o AND line <> :n"), VALIDATION,
+         "Invalid KeyConditionExpression: Invalid operator used in KeyConditionExpression: <>"},
+        {"Query", QUERY("order_id = :n AND line = :o"), VALIDATION,
+         INVALID "Condition parameter type does not match schema type"},
+        {"Scan", "{" ORDERS ",\"Segment\":0}", VALIDATION,
+         "The TotalSegments parameter is required but was not present in the request when Segment "
+         "parameter is present"},
+        {"Scan", "{" ORDERS ",\"TotalSegments\":1}", VALIDATION,
+         "The Segment parameter is required but was not present in the request when parameter "
+         "TotalSegments is present"},
+        {"Scan", "{" ORDERS ",\"Segment\":3,\"TotalSegments\":3}", VALIDATION,
+         "The Segment parameter is zero-based and must be less than parameter TotalSegments: "
+         "Segment: 3 is not less than TotalSegments: 3"},
+        {"Scan", "{" ORDERS ",\"ExclusiveStartKey\":{\"a\":{\"S\":\"b\"}}}", VALIDATION,
+         "The provided starting key is invalid: The provided key element does not match the "
+         "schema"},
+        {"Scan", "{" ORDERS ",\"Select\":\"SPECIFIC_ATTRIBUTES\"}", VALIDATION,
+         "Must specify the AttributesToGet or ProjectionExpression when choosing to get "
+         "SPECIFIC_ATTRIBUTES"},
+        {"Scan", "{" ORDERS ",\"IndexName\":\"abc\"}", VALIDATION,
+         "The table does not have the specified index: abc"},
+    };
+
+    check(*state, cases, ARRAY_COUNT(cases));
+}
+
+static void put_item__too_large__refused(void **state)
+{
+    struct dynamodb_fixture *f = *state;
+    AUTO(buffer) body = BUFFER_INIT(BUFFER_UNLIMITED);
+
+    buffer_put_text(&body, "{" ORDERS ",\"Item\":{\"order_id\":{\"S\":\"o1\"},\"a\":{\"S\":\"");
+    for (int i = 0; i < 400 * 1024; i++)
+        buffer_put_u8(&body, 'x');
+    buffer_put_text(&body, "\"}}}");
+    dynamodb_fixture_refused(f, "PutItem", buffer_text(&body), VALIDATION,
+                             "Item size has exceeded the maximum allowed size");
+}
+
+static void put_item__depth_bomb__refused(void **state)
+{
+    struct dynamodb_fixture *f = *state;
+    AUTO(buffer) body = BUFFER_INIT(BUFFER_UNLIMITED);
+
+    buffer_put_text(&body, "{" ORDERS ",\"Item\":{\"order_id\":{\"S\":\"o1\"},\"a\":");
+    for (int i = 0; i < 40; i++)
+        buffer_put_text(&body, "{\"L\":[");
+    buffer_put_text(&body, "{\"S\":\"x\"}");
+    for (int i = 0; i < 40; i++)
+        buffer_put_text(&body, "]}");
+    buffer_put_text(&body, "}}");
+    dynamodb_fixture_refused(f, "PutItem", buffer_text(&body), VALIDATION,
+                             "Nesting Levels have exceeded supported limits: Attributes in the "
+                             "item have nested levels beyond supported limit");
+    buffer_clear(&body);
+    for (int i = 0; i < 100000; i++)
+        buffer_put_text(&body, "{\"Item\":");
+    dynamodb_fixture_refused(f, "PutItem", buffer_text(&body), SERIALIZATION, "");
+}
+
+int main(void)
+{
+#define TEST(name) cmocka_unit_test_setup_teardown(name, with_tables, dynamodb_fixture_tear_down)
+    const struct CMUnitTest tests[] = {
+        TEST(malformed__serialization_exception), TEST(constraints__one_message_for_all),
+        TEST(values__each_with_its_words),        TEST(keys__each_with_its_words),
+        TEST(no_such_table__not_found),           TEST(create_table__each_with_its_words),
+        TEST(expressions__each_with_its_words),   TEST(query__each_with_its_words),
+        TEST(put_item__too_large__refused),       TEST(put_item__depth_bomb__refused),
+    };
+
+    return cmocka_run_group_tests(tests, NULL, NULL);
+}
