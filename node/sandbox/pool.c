@@ -51,6 +51,9 @@ struct function {
     struct list stalled_link; /* in pool->stalled while it waits for room */
     uint32_t failures;        /* crashes since the last answer */
     struct env_timer backoff;
+    uint64_t start_us;         /* how long a start takes, a moving average; 0 = not known */
+    uint64_t run_us;           /* how long a call takes, likewise */
+    struct env_timer patience; /* looks again at calls that wait for a busy sandbox */
     bool is_removed;
 };
 
@@ -84,6 +87,7 @@ struct call {
     struct function *function; /* NULL once it is finished early */
     struct list link;          /* in function->waiting, or pool->refused */
     struct env_timer timer;    /* how long it may wait */
+    uint64_t since_us;         /* when it came */
     enum invoke_outcome refusal;
     char arn[TEXT_BYTES];
 };
@@ -545,6 +549,12 @@ static void rest(struct unit *unit)
                         pool_on_reap);
 }
 
+/* The newest value counts an eighth. */
+static void average(uint64_t *average_us, uint64_t value_us)
+{
+    *average_us = *average_us == 0 ? value_us : (*average_us * 7 + value_us) / 8;
+}
+
 static void pump_stalled(struct pool *pool)
 {
     struct list functions;
@@ -562,6 +572,7 @@ static void unit_on_ready(struct sandbox *sandbox)
     if (unit->state != UNIT_STARTING)
         return;
     unit->init_us = env_now_us(unit->version->function->pool->env) - unit->since_us + 1;
+    average(&unit->version->function->start_us, unit->init_us);
     rest(unit);
     pump(unit->version->function);
     pump_stalled(unit->version->function->pool);
@@ -593,6 +604,7 @@ static void unit_on_result(struct sandbox *sandbox, enum sandbox_result kind, st
     report = report_of(unit);
     report.memory_used_mb = env->sandbox->memory_mb(env, sandbox);
     unit->version->function->failures = 0;
+    average(&unit->version->function->run_us, report.duration_us);
     if (kind == SANDBOX_TOO_LARGE) {
         sandbox_report_too_large(&document);
         payload = buffer_slice(&document);
@@ -731,12 +743,42 @@ static bool has_room(struct pool *pool, struct function *function)
     return false;
 }
 
+/* With the sandboxes there are, calls wait for their share of the running ones' time. Another
+ * sandbox is worth its start only where that takes longer than a start does: a burst of short calls
+ * is over before a process would be ready for it. */
+static bool is_worth_starting(const struct version *version)
+{
+    const struct function *function = version->function;
+    const struct call *oldest = container_of(function->waiting.next, struct call, link);
+    uint64_t unserved = function->waiting_count - version->starting_count;
+    uint64_t units = 0;
+
+    LIST_EACH((struct list *)&version->units, link)
+    units++;
+    if (units == 0 || function->run_us == 0 || function->start_us == 0)
+        return true;
+    return function->run_us * unserved / units > function->start_us ||
+           env_now_us(function->pool->env) - oldest->since_us > function->start_us;
+}
+
+static void patience_on_end(struct env_timer *timer)
+{
+    pump(container_of(timer, struct function, patience));
+}
+
 static void start_units(struct version *version)
 {
     struct function *function = version->function;
 
-    while (function->waiting_count > version->starting_count &&
-           has_room(function->pool, function)) {
+    while (function->waiting_count > version->starting_count) {
+        if (!is_worth_starting(version)) {
+            if (!env_timer_is_running(&function->patience))
+                env_timer_start(function->pool->env, &function->patience, function->start_us,
+                                patience_on_end);
+            return;
+        }
+        if (!has_room(function->pool, function))
+            return;
         enum error rc = start_unit(version);
 
         if (rc != OK) {
@@ -814,6 +856,8 @@ void pool_free(struct pool *pool)
         struct function *function = container_of(function_link, struct function, link);
 
         env_timer_stop(pool->env, &function->backoff);
+
+        env_timer_stop(pool->env, &function->patience);
         free_calls(pool, &function->waiting);
         LIST_EACH_SAFE(&function->versions, version_link)
         {
@@ -884,6 +928,7 @@ void pool_function_set(struct pool *pool, const Skein__Wire__Function *spec)
         return;
     function->failures = 0;
     env_timer_stop(pool->env, &function->backoff);
+    env_timer_stop(pool->env, &function->patience);
     retire_version(old);
     pump(function);
 }
@@ -896,6 +941,7 @@ void pool_function_remove(struct pool *pool, const char *name)
         return;
     function->is_removed = true;
     env_timer_stop(pool->env, &function->backoff);
+    env_timer_stop(pool->env, &function->patience);
     list_remove(&function->stalled_link);
     refuse_waiting(function, INVOKE_NOT_FOUND);
     /* the older versions are retired already, and the last one takes the function with it */
@@ -911,6 +957,7 @@ void pool_invoke(struct pool *pool, struct invoke *invoke, invoke_cb cb)
     call->pool = pool;
     call->invoke = invoke;
     call->function = function;
+    call->since_us = env_now_us(pool->env);
     list_init(&call->link);
     pool->call_count++;
     if (function == NULL) {

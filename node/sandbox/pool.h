@@ -1,7 +1,8 @@
 /* The sandboxes of this node: which are kept, started, reused and ended.
  *
- * A waiting invocation starts a sandbox at once, no averaging; an idle sandbox is used again, the
- * latest used first, and ended after `idle_ms`. What cannot be served is throttled, never piled up.
+ * A waiting invocation starts a sandbox at once, unless the ones there are will be free sooner than
+ * a new one could start; an idle sandbox is used again, the latest used first, and ended after
+ * `idle_ms`. What cannot be served is throttled, never piled up.
  * A new generation of a function takes over for new invocations while the old one finishes its
  * own. Functions that keep crashing are started more and more slowly.
  *
