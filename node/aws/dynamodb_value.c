@@ -205,19 +205,22 @@ static const char *put_container(struct arena *arena, struct buffer *to, enum it
     return why;
 }
 
-static const char *put_typed(struct arena *arena, struct buffer *to, const char *type,
+/* 0 when there is no such type. */
+static enum item_type type_of(const char *name)
+{
+    for (enum item_type type = ITEM_S; type <= ITEM_BS; type++)
+        if (strcmp(name, item_type_name(type)) == 0)
+            return type;
+    return 0;
+}
+
+static const char *put_typed(struct arena *arena, struct buffer *to, enum item_type type,
                              const json_t *value, unsigned depth)
 {
-    static const enum item_type types[] = {ITEM_S, ITEM_N, ITEM_B,  ITEM_BOOL, ITEM_NULL,
-                                           ITEM_M, ITEM_L, ITEM_SS, ITEM_NS,   ITEM_BS};
-    enum item_type found = ITEM_S;
     struct number number;
     const char *why;
 
-    for (size_t i = 0; i < ARRAY_COUNT(types); i++)
-        if (strcmp(type, item_type_name(types[i])) == 0)
-            found = types[i];
-    switch (found) {
+    switch (type) {
     case ITEM_S:
         return put_string(to, ITEM_S, text_of(value));
     case ITEM_N:
@@ -236,32 +239,28 @@ static const char *put_typed(struct arena *arena, struct buffer *to, const char 
         return put_string(to, ITEM_NULL, slice_of(NULL, 0));
     case ITEM_M:
     case ITEM_L:
-        return put_container(arena, to, found, value, depth);
+        return put_container(arena, to, type, value, depth);
     case ITEM_SS:
     case ITEM_NS:
     case ITEM_BS:
         break;
     }
-    return put_set(arena, to, found, value);
+    return put_set(arena, to, type, value);
 }
 
-/* The members of an AttributeValue that are there, unknown ones aside. */
-static size_t find_types(const json_t *value, const char **type, const json_t **typed)
+/* How many types an AttributeValue has, unknown members aside; and the first. */
+static size_t find_types(const json_t *value, enum item_type *type, const json_t **typed)
 {
-    static const char *const names = " S N B BOOL NULL M L SS NS BS ";
-    json_t *root = (json_t *)(uintptr_t)value;
+    json_t *root = (json_t *)(uintptr_t)value; /* jansson's walk takes no const */
     size_t count = 0;
 
     for (void *at = json_object_iter(root); at != NULL; at = json_object_iter_next(root, at)) {
-        const char *name = json_object_iter_key(at);
-        const char *place = strlen(name) <= 4 ? strstr(names, name) : NULL;
+        enum item_type found = type_of(json_object_iter_key(at));
 
-        while (place != NULL && (place[-1] != ' ' || place[strlen(name)] != ' '))
-            place = strstr(place + 1, name);
-        if (place == NULL || name[0] == '\0' || json_is_null(json_object_iter_value(at)))
+        if (found == 0 || json_is_null(json_object_iter_value(at)))
             continue;
         if (count++ == 0) {
-            *type = name;
+            *type = found;
             *typed = json_object_iter_value(at);
         }
     }
@@ -272,7 +271,7 @@ static const char *put_value(struct arena *arena, struct buffer *to, const json_
                              unsigned depth)
 {
     const json_t *typed = NULL;
-    const char *type = NULL;
+    enum item_type type = 0;
     const char *why;
     size_t count = json_is_object(value) ? find_types(value, &type, &typed) : 0;
 

@@ -1,0 +1,1 @@
+skein_fuzz(number SOURCES fuzz_number.c LIBS node_table)
