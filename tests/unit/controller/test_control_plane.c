@@ -703,6 +703,29 @@ static void leader__drained__hands_over_before_it_stops(void **state)
     world_close(&world);
 }
 
+static void leader__drained_with_an_update_waiting__the_next_one_waits_on(void **state)
+{
+    struct world world;
+    struct machine *leader;
+    struct drained drained = {false};
+
+    (void)state;
+    be_born(&world, 16, 60000);
+    sim_pause(world.sim, 2); /* does not acknowledge, though its lease holds */
+    leader = find_leader(&world);
+    start_update(&world.nodes[0], "table/", 20 * SECOND);
+    run_ms(&world, 200);
+    controller_drain(leader->controller, &drained, on_drained);
+    run_ms(&world, 500);
+    assert_true(drained.is_done);
+    assert_true(world.nodes[0].is_updating);
+
+    AWAIT(&world, node_1_is_done, 5 * SECOND); /* the new leader's lease for node 2 is over */
+    assert_int_equal(world.nodes[0].update_rc, OK);
+    sim_resume(world.sim, 2);
+    world_close(&world);
+}
+
 static void status__of_leader_and_follower__json(void **state)
 {
     struct world world;
@@ -857,6 +880,7 @@ int main(void)
         cmocka_unit_test(controllers__all_gone__views_answer_updates_do_not),
         cmocka_unit_test(leader__cut_off_from_the_others__another_one_takes_over),
         cmocka_unit_test(leader__drained__hands_over_before_it_stops),
+        cmocka_unit_test(leader__drained_with_an_update_waiting__the_next_one_waits_on),
         cmocka_unit_test(status__of_leader_and_follower__json),
         cmocka_unit_test(chaos__any_seed__acknowledged_updates_are_everywhere),
     };
