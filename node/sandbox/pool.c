@@ -24,6 +24,9 @@
 #define BACKOFF_MS_MIN 100
 #define BACKOFF_DOUBLINGS_MAX 6
 
+/* A start that takes longer waits for something else than a processor. */
+#define PACED_US 1000000
+
 #define TEXT_BYTES 192
 
 enum code_state { CODE_ABSENT, CODE_FETCHING, CODE_READY };
@@ -58,6 +61,7 @@ struct function {
 };
 
 enum unit_state {
+    UNIT_NEW,
     UNIT_STARTING,
     UNIT_IDLE,
     UNIT_BUSY,
@@ -74,6 +78,7 @@ struct unit {
     struct list oldest_link; /* in pool->idle while idle */
     struct call *call;       /* while busy */
     struct env_timer timer;  /* initialisation, then each invocation */
+    bool is_paced;           /* counted in pool->starting_count */
     uint64_t since_us;       /* when the state began */
     uint64_t init_us;        /* > 0 until the first invocation was answered */
     char log_stream[TEXT_BYTES];
@@ -104,7 +109,7 @@ struct pool {
     struct env_timer reap_timer;
     uint32_t call_count; /* admitted and not ended */
     uint32_t unit_count;
-    uint32_t starting_count; /* units being started, of all functions */
+    uint32_t starting_count; /* units being started, of all functions, for less than PACED_US */
     uint64_t stream_number;
     struct pool_stats totals; /* only its counters */
 };
@@ -288,24 +293,28 @@ static struct sandbox_report report_of(const struct unit *unit)
 
 /* ---- units --------------------------------------------------------------------------------- */
 
+static void set_paced(struct unit *unit, bool is_paced)
+{
+    struct pool *pool = unit->version->function->pool;
+
+    pool->starting_count -= unit->is_paced;
+    pool->starting_count += is_paced;
+    unit->is_paced = is_paced;
+}
+
 static void unit_set(struct unit *unit, enum unit_state state)
 {
     struct version *version = unit->version;
     struct pool *pool = version->function->pool;
 
     env_timer_stop(pool->env, &unit->timer);
-    if (unit->state == UNIT_STARTING && state != UNIT_STARTING) {
-        version->starting_count--;
-        pool->starting_count--;
-    }
+    version->starting_count -= unit->state == UNIT_STARTING;
+    set_paced(unit, state == UNIT_STARTING);
     list_remove(&unit->idle_link);
     list_remove(&unit->oldest_link);
     unit->state = state;
     unit->since_us = env_now_us(pool->env);
-    if (state == UNIT_STARTING) {
-        version->starting_count++;
-        pool->starting_count++;
-    }
+    version->starting_count += state == UNIT_STARTING;
     if (state == UNIT_IDLE) {
         list_prepend(&version->idle, &unit->idle_link);
         list_append(&pool->idle, &unit->oldest_link);
@@ -343,7 +352,7 @@ static void pool_on_reap(struct env_timer *timer)
     }
 }
 
-static void unit_on_init_too_long(struct env_timer *timer);
+static void unit_on_init_slow(struct env_timer *timer);
 static void unit_on_time_out(struct env_timer *timer);
 
 /* Year, month and day as Lambda names its streams, then something unique to the sandbox. */
@@ -392,8 +401,7 @@ static enum error start_unit(struct version *version)
     pool->unit_count++;
     pool->totals.cold_starts++;
     unit_set(unit, UNIT_STARTING);
-    env_timer_start(pool->env, &unit->timer, (uint64_t)pool->options.init_ms_max * 1000,
-                    unit_on_init_too_long);
+    env_timer_start(pool->env, &unit->timer, PACED_US, unit_on_init_slow);
     return OK;
 }
 
@@ -527,6 +535,29 @@ static void unit_on_init_too_long(struct env_timer *timer)
     fail_waiting(function, INVOKE_FUNCTION_ERROR, buffer_slice(&document), (struct slice){0});
 }
 
+static void pump_stalled(struct pool *pool)
+{
+    struct list functions;
+    struct list *link;
+
+    list_move(&functions, &pool->stalled);
+    while ((link = list_pop(&functions)) != NULL)
+        pump(container_of(link, struct function, stalled_link));
+}
+
+/* It no longer holds up the starts of others. */
+static void unit_on_init_slow(struct env_timer *timer)
+{
+    struct unit *unit = container_of(timer, struct unit, timer);
+    struct pool *pool = unit->version->function->pool;
+    uint64_t max_us = (uint64_t)pool->options.init_ms_max * 1000;
+
+    set_paced(unit, false);
+    env_timer_start(pool->env, &unit->timer, max_us > PACED_US ? max_us - PACED_US : 0,
+                    unit_on_init_too_long);
+    pump_stalled(pool);
+}
+
 /* ---- what the sandbox says ----------------------------------------------------------------- */
 
 static struct unit *unit_of(struct sandbox *sandbox)
@@ -553,16 +584,6 @@ static void rest(struct unit *unit)
 static void average(uint64_t *average_us, uint64_t value_us)
 {
     *average_us = *average_us == 0 ? value_us : (*average_us * 7 + value_us) / 8;
-}
-
-static void pump_stalled(struct pool *pool)
-{
-    struct list functions;
-    struct list *link;
-
-    list_move(&functions, &pool->stalled);
-    while ((link = list_pop(&functions)) != NULL)
-        pump(container_of(link, struct function, stalled_link));
 }
 
 static void unit_on_ready(struct sandbox *sandbox)
@@ -856,7 +877,6 @@ void pool_free(struct pool *pool)
         struct function *function = container_of(function_link, struct function, link);
 
         env_timer_stop(pool->env, &function->backoff);
-
         env_timer_stop(pool->env, &function->patience);
         free_calls(pool, &function->waiting);
         LIST_EACH_SAFE(&function->versions, version_link)
@@ -929,6 +949,8 @@ void pool_function_set(struct pool *pool, const Skein__Wire__Function *spec)
     function->failures = 0;
     env_timer_stop(pool->env, &function->backoff);
     env_timer_stop(pool->env, &function->patience);
+    function->start_us = 0; /* the new code may be nothing like the old */
+    function->run_us = 0;
     retire_version(old);
     pump(function);
 }

@@ -25,7 +25,7 @@
 #define ENDPOINT_DEFAULT "http://127.0.0.1:4566"
 #define UID_BASE_DEFAULT 700000u
 #define STEMS_DEFAULT 2
-#define STEMS_MAX_DEFAULT 16
+#define STEMS_MAX_DEFAULT 4
 #define UPKEEP_MS 250
 #define CALM_TICKS 40 /* upkeeps without a miss, then fewer stems are kept */
 #define OUTPUT_BYTES_PER_TURN 65536
@@ -858,6 +858,8 @@ static void set_defaults(struct process_options *options)
     options->uid_base = options->uid_base != 0 ? options->uid_base : UID_BASE_DEFAULT;
     options->stems = options->stems != 0 ? options->stems : STEMS_DEFAULT;
     options->stems_max = options->stems_max != 0 ? options->stems_max : STEMS_MAX_DEFAULT;
+    if (options->stems_max < options->stems)
+        options->stems_max = options->stems;
 }
 
 enum error process_open(struct env *env, uv_loop_t *loop, const struct process_options *options,

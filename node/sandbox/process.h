@@ -26,7 +26,7 @@ struct process_options { /* 0 or NULL = the default; strings are borrowed */
     uint32_t uid_base;        /* sandboxes run as uid_base .. + 4095; default 700000. Nodes of one
                                  machine need ranges of their own */
     uint32_t stems;           /* kept ready per runtime; default 2 */
-    uint32_t stems_max;       /* kept ready in a burst; default 16 */
+    uint32_t stems_max;       /* kept ready in a burst; default 4, at least `stems` */
     enum launcher_tier tier_best;
     bool allow_unisolated; /* run functions even where only resource limits are left */
     void *user;

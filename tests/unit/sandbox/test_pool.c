@@ -219,6 +219,81 @@ static void pool__calls_at_once__one_sandbox_each_no_more(void **state)
     close_fixture(&f);
 }
 
+/* Two busy ones, 2 ms a call, serve five more before a new one would be there in 5 ms. */
+static void pool__busy_ones_will_be_free_sooner__none_is_started(void **state)
+{
+    struct fixture f;
+    struct call calls[8];
+
+    (void)state;
+    open_pool(&f);
+    start_call(&f, &calls[0]);
+    start_call(&f, &calls[1]);
+    advance(&f, SECOND);
+
+    for (size_t i = 0; i < 7; i++)
+        start_call(&f, &calls[i]);
+    assert_int_equal(stats_of(&f).starting, 0);
+    start_call(&f, &calls[7]);
+    assert_int_equal(stats_of(&f).starting, 1);
+    advance(&f, SECOND);
+
+    for (size_t i = 0; i < 8; i++)
+        assert_int_equal(calls[i].outcome, INVOKE_OK);
+    assert_int_equal(stats_of(&f).cold_starts, 3);
+    close_fixture(&f);
+}
+
+static void pool__busy_ones_take_longer_than_usual__waits_no_longer_than_a_start(void **state)
+{
+    struct fixture f;
+    struct call calls[3];
+
+    (void)state;
+    open_pool(&f);
+    start_call(&f, &calls[0]);
+    start_call(&f, &calls[1]);
+    advance(&f, SECOND);
+    f.behaviour.duration_us = 2 * SECOND;
+    start_call(&f, &calls[0]);
+    start_call(&f, &calls[1]);
+    advance(&f, 100);
+    f.behaviour.duration_us = 2000;
+
+    start_call(&f, &calls[2]);
+    assert_int_equal(stats_of(&f).starting, 0);
+    advance(&f, 20000);
+
+    assert_int_equal(calls[2].answers, 1);
+    assert_int_equal(stats_of(&f).cold_starts, 3);
+    close_fixture(&f);
+}
+
+static void pool__many_starts__paced_but_not_held_up_by_slow_ones(void **state)
+{
+    struct fixture f;
+    struct call calls[4];
+
+    (void)state;
+    open_fixture(&f);
+    f.options.starting_max = 2;
+    f.behaviour.init_us = 5 * SECOND;
+    f.pool = pool_new(&f.fake.env, &f.options);
+    set_function(&f, 1);
+
+    for (size_t i = 0; i < 4; i++)
+        start_call(&f, &calls[i]);
+    advance(&f, 1000);
+    assert_int_equal(stats_of(&f).starting, 2);
+    advance(&f, SECOND);
+    assert_int_equal(stats_of(&f).starting, 4);
+    advance(&f, 10 * SECOND);
+
+    for (size_t i = 0; i < 4; i++)
+        assert_int_equal(calls[i].outcome, INVOKE_OK);
+    close_fixture(&f);
+}
+
 static void pool__idle_for_long__is_ended(void **state)
 {
     struct fixture f;
@@ -626,6 +701,9 @@ int main(void)
     const struct CMUnitTest tests[] = {
         cmocka_unit_test(pool__first_call__starts_a_sandbox_and_the_next_reuses_it),
         cmocka_unit_test(pool__calls_at_once__one_sandbox_each_no_more),
+        cmocka_unit_test(pool__busy_ones_will_be_free_sooner__none_is_started),
+        cmocka_unit_test(pool__busy_ones_take_longer_than_usual__waits_no_longer_than_a_start),
+        cmocka_unit_test(pool__many_starts__paced_but_not_held_up_by_slow_ones),
         cmocka_unit_test(pool__idle_for_long__is_ended),
         cmocka_unit_test(pool__past_the_concurrency_limit__throttled),
         cmocka_unit_test(pool__no_room_on_the_node__waits_then_is_throttled),
