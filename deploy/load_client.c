@@ -153,6 +153,7 @@ static void send_request(struct connection *connection, struct load_client_reque
 
     connection->request = request;
     connection->is_complete = false;
+    request->deadline_ms = uv_now(connection->client->loop) + request->timeout_ms;
     request->connection = connection;
     http_parser_init(&connection->parser, HTTP_RESPONSE);
     connection->parser.data = connection;
@@ -246,23 +247,13 @@ static void on_tick(uv_timer_t *timer)
         if (connection->request != NULL && connection->request->deadline_ms <= now_ms)
             drop(connection, ERR_TIMEOUT);
     }
-    while (!list_is_empty(&client->waiting)) {
-        struct load_client_request *request =
-            container_of(client->waiting.next, struct load_client_request, link);
-
-        if (request->deadline_ms > now_ms)
-            break;
-        list_remove(&request->link);
-        request->cb(request, ERR_UNREACHABLE, 0, slice_of(NULL, 0));
-    }
     serve(client);
 }
 
 void load_client_start(struct load_client *client, struct load_client_request *request,
                        struct slice bytes, uint32_t timeout_ms, load_client_cb cb)
 {
-    *request = (struct load_client_request){
-        .cb = cb, .bytes = bytes, .deadline_ms = uv_now(client->loop) + timeout_ms};
+    *request = (struct load_client_request){.cb = cb, .bytes = bytes, .timeout_ms = timeout_ms};
     list_append(&client->waiting, &request->link);
     serve(client);
 }

@@ -24,6 +24,7 @@ struct load_client_request { /* embedded, zeroed at first; the client's until th
     struct list link;
     load_client_cb cb;
     struct slice bytes; /* the whole request, borrowed until the callback */
+    uint32_t timeout_ms;
     uint64_t deadline_ms;
     void *connection;
 };
@@ -33,7 +34,7 @@ struct load_client *load_client_new(uv_loop_t *loop, const char *host, uint16_t 
 /* Closes everything; run the loop once more afterwards. Requests in flight get ERR_CANCELLED. */
 void load_client_free(struct load_client *client);
 
-/* Each attempt ends after `timeout_ms` at the latest. */
+/* Ends `timeout_ms` after it was sent at the latest; before that it waits for a connection. */
 void load_client_start(struct load_client *client, struct load_client_request *request,
                        struct slice bytes, uint32_t timeout_ms, load_client_cb cb);
 

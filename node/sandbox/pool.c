@@ -27,6 +27,9 @@
 /* A start that takes longer waits for something else than a processor. */
 #define PACED_US 1000000
 
+/* How soon calls that wait for a busy sandbox or processor are looked at again. */
+#define PATIENCE_US 5000
+
 #define TEXT_BYTES 192
 
 enum code_state { CODE_ABSENT, CODE_FETCHING, CODE_READY };
@@ -764,6 +767,13 @@ static bool has_room(struct pool *pool, struct function *function)
     return false;
 }
 
+/* On a machine that is busy to the brim, calls run one after the other instead of all at once and
+ * slowly: what is answered late is answered to nobody. */
+static bool may_run(const struct pool *pool)
+{
+    return pool->busy_count == 0 || pool->env->sandbox->has_spare(pool->env);
+}
+
 /* With the sandboxes there are, calls wait for their share of the running ones' time. Another
  * sandbox is worth its start only where that takes longer than a start does: a burst of short calls
  * is over before a process would be ready for it. */
@@ -776,7 +786,11 @@ static bool is_worth_starting(const struct version *version)
 
     LIST_EACH((struct list *)&version->units, link)
     units++;
-    if (units == 0 || function->run_us == 0 || function->start_us == 0)
+    if (units == 0)
+        return true;
+    if (!may_run(function->pool))
+        return false;
+    if (function->run_us == 0 || function->start_us == 0)
         return true;
     return function->run_us * unserved / units > function->start_us ||
            env_now_us(function->pool->env) - oldest->since_us > function->start_us;
@@ -787,15 +801,19 @@ static void patience_on_end(struct env_timer *timer)
     pump(container_of(timer, struct function, patience));
 }
 
+static void be_patient(struct function *function)
+{
+    if (!env_timer_is_running(&function->patience))
+        env_timer_start(function->pool->env, &function->patience, PATIENCE_US, patience_on_end);
+}
+
 static void start_units(struct version *version)
 {
     struct function *function = version->function;
 
     while (function->waiting_count > version->starting_count) {
         if (!is_worth_starting(version)) {
-            if (!env_timer_is_running(&function->patience))
-                env_timer_start(function->pool->env, &function->patience, function->start_us,
-                                patience_on_end);
+            be_patient(function);
             return;
         }
         if (!has_room(function->pool, function))
@@ -817,8 +835,13 @@ static void pump(struct function *function)
     if (function->is_removed)
         return;
     version = current_version(function);
-    while (function->waiting_count > 0 && !list_is_empty(&version->idle))
+    while (function->waiting_count > 0 && !list_is_empty(&version->idle)) {
+        if (!may_run(function->pool)) {
+            be_patient(function);
+            return;
+        }
         deliver(container_of(version->idle.next, struct unit, idle_link), take_waiting(function));
+    }
     if (function->waiting_count <= version->starting_count ||
         env_timer_is_running(&function->backoff))
         return;

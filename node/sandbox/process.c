@@ -77,6 +77,10 @@ struct launcher {
     uint32_t sandbox_count;
 };
 
+/* has_spare looks at the machine so often, and finds it full at so many runnable tasks. */
+#define SPARE_LOOK_US 1000u
+#define SPARE_RUNNING_PER_PROCESSOR 4u
+
 struct process {
     struct env_sandbox seam;
     struct env *env;
@@ -88,6 +92,10 @@ struct process {
     uint64_t id_last;
     uint64_t unpack_last;
     uint32_t open_count; /* launchers, instances and the timer that are still open */
+    int loadavg;         /* descriptor */
+    unsigned processors;
+    uint64_t looked_us; /* when has_spare was found out */
+    bool has_spare;
     bool is_closing;
     void *close_user;
     void (*closed)(void *user);
@@ -112,6 +120,8 @@ static void count_closed(struct process *process)
         void *user = process->close_user;
 
         map_close(&process->instances);
+        if (process->loadavg >= 0)
+            (void)close(process->loadavg);
         free(process);
         closed(user);
     }
@@ -676,6 +686,26 @@ static void seam_kill(struct env *env, struct sandbox *sandbox)
     instance_kill(sandbox->impl);
 }
 
+/* Runnable tasks of the whole machine, from the fourth word of /proc/loadavg ("3/375"). Other nodes
+ * and other programs count as they should: they want the same processors. */
+static bool seam_has_spare(struct env *env)
+{
+    struct process *process = process_of(env);
+    uint64_t now_us = env_now_us(env);
+    char text[128];
+    unsigned running = 0;
+
+    if (now_us < process->looked_us + SPARE_LOOK_US)
+        return process->has_spare;
+    process->looked_us = now_us;
+    ssize_t size = process->loadavg >= 0 ? pread(process->loadavg, text, sizeof(text) - 1, 0) : -1;
+
+    text[size > 0 ? size : 0] = '\0';
+    process->has_spare = sscanf(text, "%*s %*s %*s %u/", &running) != 1 ||
+                         running <= process->processors * SPARE_RUNNING_PER_PROCESSOR;
+    return process->has_spare;
+}
+
 static uint32_t seam_memory_mb(struct env *env, struct sandbox *sandbox)
 {
     const struct instance *instance = sandbox->impl;
@@ -845,6 +875,7 @@ static const struct env_sandbox process_seam = {.supports = seam_supports,
                                                 .invoke = seam_invoke,
                                                 .kill = seam_kill,
                                                 .memory_mb = seam_memory_mb,
+                                                .has_spare = seam_has_spare,
                                                 .code_find = seam_code_find,
                                                 .code_store = seam_code_store};
 
@@ -877,6 +908,9 @@ enum error process_open(struct env *env, uv_loop_t *loop, const struct process_o
         free(process);
         return ERR_IO;
     }
+    process->loadavg = open("/proc/loadavg", O_RDONLY | O_CLOEXEC);
+    process->processors = (unsigned)sysconf(_SC_NPROCESSORS_ONLN);
+    process->has_spare = true;
     map_init(&process->instances);
     open_launcher(process, PROCESS_LAUNCHER_PYTHON);
     open_launcher(process, PROCESS_LAUNCHER_NATIVE);

@@ -91,6 +91,10 @@ struct env_sandbox {
     void (*kill)(struct env *env, struct sandbox *sandbox);
     uint32_t (*memory_mb)(struct env *env, struct sandbox *sandbox); /* peak so far; 0 unknown */
 
+    /* False while the machine's processors have so much to do that another running function would
+     * only make all of them slower. */
+    bool (*has_spare)(struct env *env);
+
     /* The folder of a package that was unpacked before. ERR_NOT_FOUND. */
     enum error (*code_find)(struct env *env, struct slice sha256, char folder[SANDBOX_PATH_BYTES]);
     /* Check the package against its hash, unpack and keep it. `zip` is taken. The callback gets the

@@ -229,6 +229,12 @@ static void stub_kill(struct env *env, struct sandbox *sandbox)
     env_timer_start(env, &instance->timer, 0, instance_on_timer);
 }
 
+static bool stub_has_spare(struct env *env)
+{
+    (void)env;
+    return true;
+}
+
 static uint32_t stub_memory_mb(struct env *env, struct sandbox *sandbox)
 {
     (void)env;
@@ -287,6 +293,7 @@ static const struct env_sandbox stub_seam = {.supports = stub_supports,
                                              .invoke = stub_invoke,
                                              .kill = stub_kill,
                                              .memory_mb = stub_memory_mb,
+                                             .has_spare = stub_has_spare,
                                              .code_find = stub_code_find,
                                              .code_store = stub_code_store};
 
