@@ -76,16 +76,17 @@ uint64_t sim_event_count(const struct sim *sim)
     return sim->event_count;
 }
 
-void sim_note(struct sim *sim, const struct sim_process *process, enum sim_kind kind, uint64_t size)
+void sim_note(struct sim *sim, const struct sim_process *process, enum sim_kind kind, uint64_t peer,
+              uint64_t detail)
 {
     uint64_t id = process != NULL ? process->machine->id : 0;
 
     sim_trace(sim, sim->now);
     sim_trace(sim, id << 8 | kind);
-    sim_trace(sim, size);
-    if (sim->options.verbose && kind != SIM_KIND_TIMER && kind != SIM_KIND_TURN)
-        (void)fprintf(stderr, "%10.3f ms  %" PRIu64 "  %s %" PRIu64 "\n", (double)sim->now / 1000.0,
-                      id, kind_names[kind], size);
+    sim_trace(sim, peer << 32 ^ detail);
+    if (sim->options.verbose)
+        (void)fprintf(stderr, "%10.3f ms  %" PRIu64 "  %s %" PRIu64 " %" PRIu64 "\n",
+                      (double)sim->now / 1000.0, id, kind_names[kind], peer, detail);
 }
 
 /* ---- events ---- */
@@ -159,7 +160,7 @@ bool sim_step(struct sim *sim)
     event->is_pending = false;
     sim->event_count++;
     sim->turn_count++;
-    sim_note(sim, process, event->kind, 0);
+    sim_trace(sim, sim->now << 8 | event->kind);
     sim->current = process;
     event->fire(event); /* last use of `event` */
     if (process != NULL)
@@ -472,7 +473,7 @@ struct env *sim_process_start(struct sim *sim, uint64_t id)
     process->turn.kind = SIM_KIND_TURN;
     process->turn.fire = turn_fire;
     machine->process = process;
-    sim_note(sim, process, SIM_KIND_START, machine->lives);
+    sim_note(sim, process, SIM_KIND_START, 0, machine->lives);
     sim_link_on_start(machine);
     return &process->env;
 }
@@ -507,7 +508,7 @@ void sim_crash(struct sim *sim, uint64_t id, unsigned how)
     struct sim_process *process = machine->process;
 
     CHECK(process != NULL);
-    sim_note(sim, process, SIM_KIND_CRASH, how);
+    sim_note(sim, process, SIM_KIND_CRASH, 0, how);
     sim_disk_on_crash(machine->disk, how & ~(unsigned)SIM_CRASH_SILENT);
     process_stop(process);
     machine->is_silent = (how & SIM_CRASH_SILENT) != 0;
@@ -521,7 +522,7 @@ void sim_pause(struct sim *sim, uint64_t id)
     CHECK(machine->process != NULL && machine->process != sim->current);
     if (machine->process->is_paused)
         return;
-    sim_note(sim, machine->process, SIM_KIND_PAUSE, 0);
+    sim_note(sim, machine->process, SIM_KIND_PAUSE, 0, 0);
     machine->process->is_paused = true;
     sim_link_on_pause_changed(machine);
 }
@@ -536,7 +537,7 @@ void sim_resume(struct sim *sim, uint64_t id)
     CHECK(process != NULL);
     if (!process->is_paused)
         return;
-    sim_note(sim, process, SIM_KIND_RESUME, 0);
+    sim_note(sim, process, SIM_KIND_RESUME, 0, 0);
     process->is_paused = false;
     list_move(&held, &process->held);
     list_init(&process->held);

@@ -110,6 +110,9 @@ void sim_disk_fail_call(struct sim *sim, uint64_t id, uint64_t n);
 bool sim_disk_fault_met(const struct sim *sim, uint64_t id); /* that call was made */
 /* Room for so many bytes more, then ERR_IO until room is made. UINT64_MAX = endless. */
 void sim_disk_space(struct sim *sim, uint64_t id, uint64_t bytes);
+/* Is `offset` outside of what the last few write_syncs wrote? Damage elsewhere cannot be told from
+ * a write that was never confirmed, by nobody. */
+bool sim_disk_is_settled(struct sim *sim, uint64_t id, const char *path, uint64_t offset);
 /* While the process is down. ERR_NOT_FOUND, ERR_INVALID past the end. */
 enum error sim_disk_flip(struct sim *sim, uint64_t id, const char *path, uint64_t offset);
 enum error sim_disk_truncate(struct sim *sim, uint64_t id, const char *path, uint64_t bytes);

@@ -19,6 +19,14 @@ struct undo { /* of one un-synced write */
     uint8_t bytes[];      /* what was there, zeros past the end */
 };
 
+#define RECENT_COUNT 8
+
+struct recent {                    /* where a write_sync wrote */
+    const struct content *content; /* compared only */
+    uint64_t begin;
+    uint64_t end;
+};
+
 struct content { /* of a file, shared by its path and its open handles */
     uint32_t references;
     struct buffer bytes;
@@ -43,6 +51,8 @@ struct sim_disk {
     uint64_t replace_last; /* replacements end in the order they were asked for */
     struct list replaces;  /* struct operation, in flight */
     struct list removed;   /* struct removed */
+    struct recent recents[RECENT_COUNT];
+    size_t recent_next;
 };
 
 /* A file whose removal the folder may not know durably yet. */
@@ -712,6 +722,13 @@ static void write_sync_effect(struct sim_event *event)
         content_forget_undo(operation->file->content, operation->sequence);
 }
 
+static void recent_note(struct sim_disk *disk, const struct content *content, uint64_t offset,
+                        size_t size)
+{
+    disk->recents[disk->recent_next] = (struct recent){content, offset, offset + size};
+    disk->recent_next = (disk->recent_next + 1) % RECENT_COUNT;
+}
+
 static void disk_write_sync(struct env *env, struct env_disk_op *op, struct env_file *file,
                             uint64_t offset, struct slice bytes, env_disk_cb cb)
 {
@@ -735,6 +752,7 @@ static void disk_write_sync(struct env *env, struct env_disk_op *op, struct env_
     }
     content_write(file->content, offset, slice_of(bytes.data, written))->is_in_flight = true;
     operation->sequence = file->content->sequence;
+    recent_note(operation->disk, file->content, offset, bytes.size);
     file->in_flight++;
     operation_start(operation, &file->content->sync_last);
 }
@@ -900,6 +918,23 @@ bool sim_disk_fault_met(const struct sim *sim, uint64_t id)
 void sim_disk_space(struct sim *sim, uint64_t id, uint64_t bytes)
 {
     disk_get(sim, id)->space = bytes;
+}
+
+bool sim_disk_is_settled(struct sim *sim, uint64_t id, const char *path, uint64_t offset)
+{
+    const struct sim_disk *disk = disk_get(sim, id);
+    struct content *content;
+
+    if (file_get(disk_get(sim, id), path, false, &content) != OK)
+        return true;
+    for (size_t i = 0; i < RECENT_COUNT; i++) {
+        const struct recent *recent = &disk->recents[i];
+
+        if (recent->content == content && offset + SECTOR_BYTES > recent->begin &&
+            offset < recent->end + SECTOR_BYTES)
+            return false;
+    }
+    return true;
 }
 
 enum error sim_disk_flip(struct sim *sim, uint64_t id, const char *path, uint64_t offset)

@@ -106,8 +106,10 @@ bool sim_chance(struct sim *sim, uint32_t parts_in_million);
 /* Schedule an event whose owner filled process, fire and kind; a pending one is moved. */
 void sim_schedule(struct sim *sim, struct sim_event *event, uint64_t time);
 void sim_cancel(struct sim *sim, struct sim_event *event);
-void sim_note(struct sim *sim, const struct sim_process *process, enum sim_kind kind,
-              uint64_t size);
+/* Something a process was told or had done to it: into the trace, and printed when verbose. `peer`
+ * may be 0; `detail` is a size or a reason. */
+void sim_note(struct sim *sim, const struct sim_process *process, enum sim_kind kind, uint64_t peer,
+              uint64_t detail);
 struct sim_machine *sim_machine_get(struct sim *sim, uint64_t id); /* makes it */
 
 /* env_sim_link.c */

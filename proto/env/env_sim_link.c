@@ -126,7 +126,7 @@ static void arrival_fire(struct sim_event *event)
             break;
         list_remove(&message->link);
         way->queued_bytes -= message->size;
-        sim_note(sim, process, SIM_KIND_MESSAGE, way->from->id << 32 | message->size);
+        sim_note(sim, process, SIM_KIND_MESSAGE, way->from->id, message->size);
         if (handler->on_message != NULL)
             handler->on_message(handler->user, way->from->id,
                                 slice_of(message->bytes, message->size));
@@ -257,14 +257,15 @@ static void tell(struct sim_pair *pair, size_t side, const enum env_down_reason 
 
 static void tell_down(struct sim_pair *pair, size_t side, enum env_down_reason reason)
 {
-    sim_note(pair->sim, pair->machines[side]->process, SIM_KIND_DOWN,
-             pair->machines[1 - side]->id << 8 | reason);
+    sim_note(pair->sim, pair->machines[side]->process, SIM_KIND_DOWN, pair->machines[1 - side]->id,
+             reason);
     tell(pair, side, &reason);
 }
 
 static void tell_up(struct sim_pair *pair, size_t side)
 {
-    sim_note(pair->sim, pair->machines[side]->process, SIM_KIND_UP, pair->machines[1 - side]->id);
+    sim_note(pair->sim, pair->machines[side]->process, SIM_KIND_UP, pair->machines[1 - side]->id,
+             0);
     tell(pair, side, NULL);
 }
 

@@ -67,9 +67,13 @@ struct consensus_options {
     enum consensus_profile profile;
     uint64_t disable_guards;
     enum consensus_plant plant;
+    uint32_t without; /* bits of fault kinds that are left out */
     bool trace;   /* the faults, on standard error */
     bool verbose; /* every event and log line */
 };
+
+/* 0 when there is no such kind. */
+uint32_t consensus_fault_bit(const char *name);
 
 void consensus_run(const struct consensus_options *options, uint64_t seed,
                    struct seed_result *result);

@@ -164,40 +164,55 @@ static void on_file(void *user, const char *path, uint64_t bytes)
     choice->bytes = bytes;
 }
 
-/* A place that is written, if a few throws find one. */
-static uint64_t written_offset(struct cluster *cluster, uint64_t id, const struct file_choice *file)
+/* A place that is written, and not by the last few syncs: whether those were confirmed to anyone,
+ * no log can know. UINT64_MAX if a few throws find none. */
+static uint64_t damage_offset(struct cluster *cluster, uint64_t id, const struct file_choice *file)
 {
     struct slice content = {0};
-    uint64_t offset = 0;
 
     if (sim_disk_content(cluster->sim, id, file->path, &content) != OK)
-        return 0;
+        return UINT64_MAX;
     for (int i = 0; i < 100; i++) {
-        offset = rng_below(&cluster->rng, file->bytes);
-        if (content.data[offset] != 0)
-            break;
+        uint64_t offset = rng_below(&cluster->rng, file->bytes);
+
+        if (content.data[offset] != 0 && sim_disk_is_settled(cluster->sim, id, file->path, offset))
+            return offset;
     }
-    return offset;
+    return UINT64_MAX;
+}
+
+/* May everything from here to the end be cut off? */
+static bool is_settled_from(struct cluster *cluster, uint64_t id, const struct file_choice *file,
+                            uint64_t offset)
+{
+    for (; offset < file->bytes; offset += 512)
+        if (!sim_disk_is_settled(cluster->sim, id, file->path, offset))
+            return false;
+    return true;
 }
 
 static void damage_file(struct cluster *cluster, struct node *node)
 {
     struct file_choice file = {.cluster = cluster};
+    const char *how = "a flipped bit";
     uint64_t offset;
     enum error rc;
 
     sim_disk_each_file(cluster->sim, node->id, &file, on_file);
-    if (file.count == 0)
+    offset = file.count > 0 ? damage_offset(cluster, node->id, &file) : UINT64_MAX;
+    if (offset == UINT64_MAX)
         return;
-    offset = written_offset(cluster, node->id, &file);
-    if (consensus_chance(cluster, 70))
+    if (consensus_chance(cluster, 70)) {
         rc = sim_disk_flip(cluster->sim, node->id, file.path, offset);
-    else if (consensus_chance(cluster, 50))
+    } else if (is_settled_from(cluster, node->id, &file, offset)) {
+        how = "its end cut off";
         rc = sim_disk_truncate(cluster->sim, node->id, file.path, offset);
-    else
+    } else {
+        how = "a bad sector";
         rc = sim_disk_bad_sector(cluster->sim, node->id, file.path, offset);
+    }
     CHECK(rc == OK);
-    consensus_say(cluster, "node %" PRIu64 " has %s damaged at %" PRIu64, node->id, file.path,
+    consensus_say(cluster, "node %" PRIu64 " has in %s %s at %" PRIu64, node->id, file.path, how,
                   offset);
     cluster->facts[CONSENSUS_FACT_FLIPS]++;
 }
@@ -531,18 +546,40 @@ static void fault_transfer(struct cluster *cluster)
 /* ---- the plan ---- */
 
 static const struct fault {
+    const char *name;
     void (*act)(struct cluster *cluster);
     uint32_t weight;
     bool makes_tails; /* part of that profile too */
 } faults[] = {
-    {fault_crash, 30, true},     {fault_restart_all, 3, false}, {fault_drain, 4, false},
-    {fault_wipe, 4, false},      {fault_flip, 6, false},        {fault_spoil, 3, false},
-    {fault_slow_disk, 12, true}, {fault_disk_error, 5, false},  {fault_disk_full, 3, false},
-    {fault_isolate, 20, true},   {fault_partition, 10, true},   {fault_one_way, 15, true},
-    {fault_black_hole, 8, true}, {fault_loss, 6, false},        {fault_slow_links, 8, true},
-    {fault_reset, 6, false},     {fault_pause, 10, true},       {fault_add, 12, false},
-    {fault_remove, 12, false},   {fault_transfer, 8, true},
+    {"crash", fault_crash, 30, true},
+    {"restart-all", fault_restart_all, 3, false},
+    {"drain", fault_drain, 4, false},
+    {"wipe", fault_wipe, 4, false},
+    {"flip", fault_flip, 6, false},
+    {"spoil", fault_spoil, 3, false},
+    {"slow-disk", fault_slow_disk, 12, true},
+    {"disk-error", fault_disk_error, 5, false},
+    {"disk-full", fault_disk_full, 3, false},
+    {"isolate", fault_isolate, 20, true},
+    {"partition", fault_partition, 10, true},
+    {"one-way", fault_one_way, 15, true},
+    {"black-hole", fault_black_hole, 8, true},
+    {"loss", fault_loss, 6, false},
+    {"slow-links", fault_slow_links, 8, true},
+    {"reset", fault_reset, 6, false},
+    {"pause", fault_pause, 10, true},
+    {"add", fault_add, 12, false},
+    {"remove", fault_remove, 12, false},
+    {"transfer", fault_transfer, 8, true},
 };
+
+uint32_t consensus_fault_bit(const char *name)
+{
+    for (size_t i = 0; i < ARRAY_COUNT(faults); i++)
+        if (strcmp(faults[i].name, name) == 0)
+            return 1u << i;
+    return 0;
+}
 
 _Static_assert(ARRAY_COUNT(faults) <= ARRAY_COUNT(((struct plan *)NULL)->weights), "too many");
 
@@ -586,6 +623,9 @@ void consensus_faults_plan(struct cluster *cluster)
         plan->weights[i] = consensus_chance(cluster, 50) ? faults[i].weight : 0;
     if (cluster->options->profile == CONSENSUS_TAILS)
         plan_tails(cluster);
+    for (size_t i = 0; i < ARRAY_COUNT(faults); i++)
+        if ((cluster->options->without & 1u << i) != 0)
+            plan->weights[i] = 0;
 }
 
 static void fault_act(void *user)

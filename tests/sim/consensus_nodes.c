@@ -307,7 +307,7 @@ void consensus_nodes_watch(struct cluster *cluster)
             if (node->replicas[g].group == NULL)
                 continue;
             watch_replica(node, g);
-            if (node->replicas[g].is_unwanted)
+            if (node->replicas[g].is_unwanted && !node->replicas[g].machine.is_making_durable)
                 replica_forget(node, g);
         }
     }

@@ -25,6 +25,7 @@ static const char help[] =
     "  --disable-guard G    leave out one of the guards around libraft (may be repeated)\n"
     "  --plant BUG          plant a bug (sync-lies, durable-lies, amnesia, early-read,\n"
     "                       skipped-apply)\n"
+    "  --without FAULT      leave out a kind of fault (may be repeated)\n"
     "  --jobs N             processes at a time (one for each core)\n"
     "  --twice              run each seed two times; the traces must be equal\n"
     "  --expect-failure     succeed when a seed fails, and stop there\n"
@@ -77,6 +78,7 @@ enum flag {
     FLAG_PROFILE,
     FLAG_DISABLE_GUARD,
     FLAG_PLANT,
+    FLAG_WITHOUT,
     FLAG_JOBS,
     FLAG_TWICE,
     FLAG_EXPECT_FAILURE,
@@ -95,6 +97,7 @@ static const struct option options_known[] = {
     {"profile", required_argument, NULL, FLAG_PROFILE},
     {"disable-guard", required_argument, NULL, FLAG_DISABLE_GUARD},
     {"plant", required_argument, NULL, FLAG_PLANT},
+    {"without", required_argument, NULL, FLAG_WITHOUT},
     {"jobs", required_argument, NULL, FLAG_JOBS},
     {"twice", no_argument, NULL, FLAG_TWICE},
     {"expect-failure", no_argument, NULL, FLAG_EXPECT_FAILURE},
@@ -191,6 +194,10 @@ static bool take_option(struct arguments *arguments, int option, const char *val
     case FLAG_PLANT:
         consensus->plant = plant_find(value);
         n = consensus->plant != CONSENSUS_PLANT_NONE;
+        break;
+    case FLAG_WITHOUT:
+        n = consensus_fault_bit(value);
+        consensus->without |= (uint32_t)n;
         break;
     case FLAG_JOBS:
         seeds->jobs = (unsigned)n;
