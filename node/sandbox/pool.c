@@ -112,6 +112,7 @@ struct pool {
     struct env_timer reap_timer;
     uint32_t call_count; /* admitted and not ended */
     uint32_t unit_count;
+    uint32_t busy_count;     /* units with a call, of all functions */
     uint32_t starting_count; /* units being started, of all functions, for less than PACED_US */
     uint64_t stream_number;
     struct pool_stats totals; /* only its counters */
