@@ -226,6 +226,7 @@ static struct journal_batch_buffer *open_batch(struct journal *journal)
 
     if (idle == NULL) {
         buffer_init(&batch->bytes, BUFFER_UNLIMITED);
+        buffer_init(&batch->framed, BUFFER_UNLIMITED);
         list_init(&batch->ops);
     }
     batch->number = journal->batch_next++;
@@ -255,13 +256,19 @@ static void seal(struct journal *journal)
     };
 
     journal->seal = journal_batch_put(batch->bytes.data, &record, batch->bytes.size, journal->seal);
-    batch->segment->used = batch->offset + batch->bytes.size;
+    journal_frame(&batch->framed, buffer_slice(&batch->bytes), batch->number, batch->offset);
+    batch->segment->used = batch->offset + batch->framed.size;
     journal->open = NULL;
 }
 
 static void flush_on_turn_end(struct env_task *task)
 {
     write_next(container_of(task, struct journal, flush_task));
+}
+
+static bool fits(const struct journal *journal, uint64_t offset, uint64_t bytes)
+{
+    return offset + journal_framed_bytes(bytes) <= journal->options.segment_bytes;
 }
 
 /* The batch that a record of so many bytes goes to. A record that is larger than a whole segment
@@ -291,9 +298,12 @@ static struct journal_batch_buffer *room(struct journal *journal, size_t bytes)
 
 static void batch_retire(struct journal *journal, struct journal_batch_buffer *batch)
 {
-    if (batch->bytes.capacity > IDLE_BYTES_MAX)
+    if (batch->bytes.capacity > IDLE_BYTES_MAX) {
         buffer_close(&batch->bytes);
+        buffer_close(&batch->framed);
+    }
     buffer_clear(&batch->bytes);
+    buffer_clear(&batch->framed);
     list_append(&journal->idle_batches, &batch->link);
 }
 
@@ -322,8 +332,7 @@ static void proof_on_timer(struct env_timer *timer)
 
     if (journal->has_failed || !list_is_empty(&journal->batches))
         return;
-    if (newest(journal)->used + JOURNAL_BATCH_BYTES > journal->options.segment_bytes &&
-        !roll(journal))
+    if (!fits(journal, newest(journal)->used, JOURNAL_BATCH_BYTES) && !roll(journal))
         return;
     open_batch(journal);
     write_next(journal);
@@ -343,7 +352,7 @@ static void write_on_done(struct env_disk_op *op, enum error rc)
     }
     list_remove(&batch->link);
     journal->stats.syncs++;
-    journal->stats.bytes += batch->bytes.size;
+    journal->stats.bytes += batch->framed.size;
     write_next(journal);
     if (journal->writing == NULL && batch->has_records)
         env_timer_start(journal->env, &journal->proof_timer, PROOF_DELAY_US, proof_on_timer);
@@ -370,7 +379,7 @@ static void write_next(struct journal *journal)
     journal->writing = batch;
     env_timer_stop(journal->env, &journal->proof_timer);
     journal->env->disk->write_sync(journal->env, &journal->write_op, batch->segment->file,
-                                   batch->offset, buffer_slice(&batch->bytes), write_on_done);
+                                   batch->offset, buffer_slice(&batch->framed), write_on_done);
 }
 
 /* ---- appending ---- */
@@ -575,6 +584,8 @@ enum error journal_open(struct env *env, const struct journal_options *options,
 
     journal->env = env;
     journal->options = *options;
+    journal->options.segment_bytes =
+        (options->segment_bytes + JOURNAL_BLOCK_BYTES - 1) & ~(uint64_t)(JOURNAL_BLOCK_BYTES - 1);
     journal->folder = check_strdup(options->folder);
     journal->batch_next = 1;
     map_init(&journal->groups);
@@ -617,6 +628,7 @@ static void batches_free(struct list *batches)
         struct journal_batch_buffer *batch = container_of(link, struct journal_batch_buffer, link);
 
         buffer_close(&batch->bytes);
+        buffer_close(&batch->framed);
         free(batch);
     }
 }

@@ -1,13 +1,17 @@
-/* The bytes of a journal: records, each with two checksums.
+/* The bytes of a journal: records in batches, batches in blocks.
  *
- * A batch is a BATCH record and the records behind it. Each record's checksums are seeded with the
- * number of its batch, which never repeats, so that bytes left over from an earlier use of a file
- * are never taken for new ones. Little endian; records are padded to 8 bytes.
+ * A batch is a BATCH record and the records behind it, cut into blocks of one disk sector, each
+ * with a checksum of its own. A write that a power loss tore leaves every sector either new or as
+ * it was before: zeros, or a good block of an older batch. A block that is neither is damage. So
+ * even the last batch of all tells a torn tail from flipped bits.
  *
- *   u32 checksum of the header   u32 checksum of the data   u32 bytes of data
- *   u8 type   u8 kind   u16 flags   u64 group   u64 number   u64 index   u64 term   data
+ *   block:  u32 checksum, seeded with its place   u32 number of its batch   504 bytes
+ *   record: u32 checksum of the header   u32 checksum of the data   u32 bytes of data
+ *           u8 type   u8 kind   u16 flags   u64 group   u64 number   u64 index   u64 term   data
  *
- * `number` counts the group's records without a gap. */
+ * The checksums of a record are seeded with the number of its batch, which never repeats: they tell
+ * which records of a damaged batch are still good. `number` counts the group's records without a
+ * gap. Little endian; records are padded to 8 bytes, batches to a block. */
 
 #ifndef PROTO_STORE_JOURNAL_FORMAT_H
 #define PROTO_STORE_JOURNAL_FORMAT_H
@@ -59,6 +63,31 @@ void journal_record_put(struct buffer *to, uint64_t seed, const struct journal_r
 uint64_t journal_batch_put(uint8_t *to, const struct journal_record *record, uint64_t bytes,
                            uint64_t before);
 
+/* ---- blocks ---- */
+
+#define JOURNAL_BLOCK_BYTES 512u
+#define JOURNAL_BLOCK_PAYLOAD (JOURNAL_BLOCK_BYTES - 8u)
+
+/* What a batch of so many bytes takes up in the file. */
+static inline uint64_t journal_framed_bytes(uint64_t bytes)
+{
+    return (bytes + JOURNAL_BLOCK_PAYLOAD - 1) / JOURNAL_BLOCK_PAYLOAD * JOURNAL_BLOCK_BYTES;
+}
+
+/* Appends the blocks of a batch that stands at `offset` of its file. */
+void journal_frame(struct buffer *to, struct slice batch, uint64_t number, uint64_t offset);
+
+enum journal_block {
+    JOURNAL_BLOCK_EMPTY, /* zeros, or past the end of the file */
+    JOURNAL_BLOCK_GOOD,
+    JOURNAL_BLOCK_BAD
+};
+
+/* The block at `offset` of a file with this content, and the number of its batch (its low half). */
+enum journal_block journal_block_get(struct slice content, uint64_t offset, uint32_t *number);
+
+/* ---- records ---- */
+
 /* Reads the record at the start of `bytes`; `size` is what it takes up. ERR_INVALID: no record's
  * header is here. ERR_CORRUPT: the header is good, the data is not (all but data is set). */
 enum error journal_record_get(struct slice bytes, uint64_t seed, struct journal_record *record,
@@ -76,5 +105,13 @@ struct journal_batch {
 bool journal_batch_get(struct slice content, uint64_t offset, struct journal_batch *batch);
 /* The first one at or after `offset`. */
 bool journal_batch_find(struct slice content, uint64_t offset, struct journal_batch *batch);
+/* Appends the batch's bytes behind its own record; blocks that are not its own become zeros. */
+void journal_batch_records(struct slice content, const struct journal_batch *batch,
+                           struct buffer *records);
+
+static inline uint64_t journal_batch_end(const struct journal_batch *batch)
+{
+    return batch->record.index + journal_framed_bytes(batch->bytes);
+}
 
 #endif

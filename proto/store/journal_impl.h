@@ -75,6 +75,7 @@ struct journal {
 struct journal_batch_buffer {
     struct list link;
     struct buffer bytes;
+    struct buffer framed; /* once sealed */
     struct list ops;
     uint64_t number;
     struct journal_segment *segment;

@@ -1,9 +1,10 @@
 /* Opening a journal.
  *
  * Pass one finds out which life each file holds, the newest batch there is and the oldest life in
- * use. Pass two reads the lives in order. A bad place is a torn tail if no batch is known behind
- * it, else damage: what is readable around it is used, and groups that miss a record (their
- * numbers have a gap) or may miss one (nothing of them follows) are marked. */
+ * use. Pass two reads the lives in order. A bad place is damage if a batch is known behind it, or
+ * if one of its blocks is neither new nor as before; else it is the torn tail. Around damage all
+ * that is readable is used, and the groups that miss a record (their numbers have a gap) or may
+ * miss one (nothing of them follows) are marked. */
 
 #include "proto/base/check.h"
 #include "proto/base/log.h"
@@ -27,7 +28,8 @@ struct loading {
     uint64_t oldest;     /* life in use */
     uint64_t batch_last; /* number of the newest batch whose own record is readable */
     uint64_t expected;   /* number of the next batch; 0 = any */
-    bool at_end;         /* the torn tail was reached, or the end */
+    bool at_end;         /* the torn tail was reached */
+    bool tail_is_damaged;
 };
 
 /* ---- files ---- */
@@ -49,6 +51,16 @@ static void on_name(void *user, const char *name)
     loading->files[loading->file_count++] = (struct found){
         .segment = journal_segment_new(loading->journal, slot),
     };
+}
+
+/* After a mere kill the last batch may be readable without being on disk: it counts only once it
+ * is, since a group acts on what it finds. Setting the size makes it so. */
+static enum error sync_segment(struct journal *journal, struct env_file *file)
+{
+    uint64_t bytes;
+    enum error rc = journal->env->disk->size(journal->env, file, &bytes);
+
+    return rc == OK ? journal->env->disk->resize(journal->env, file, bytes) : rc;
 }
 
 /* Unreadable sectors become zeros: to be found damaged like any other bad bytes. */
@@ -81,33 +93,25 @@ static enum error read_segment(struct journal *journal, struct env_file *file,
 
 /* ---- pass one ---- */
 
-/* The records behind a batch's own, as far as they are there. */
-static struct slice batch_records(struct slice content, const struct journal_batch *batch)
-{
-    uint64_t begin = batch->record.index + JOURNAL_BATCH_BYTES;
-    uint64_t end = batch->record.index + batch->bytes;
-
-    if (end > content.size)
-        end = content.size;
-    return slice_of(content.data + begin, (size_t)(end - begin));
-}
-
 /* All records of a batch are there and good. */
 static bool batch_is_whole(struct slice content, const struct journal_batch *batch)
 {
-    struct slice rest = batch_records(content, batch);
+    struct buffer bytes = BUFFER_INIT(BUFFER_UNLIMITED);
+    struct slice rest;
+    bool is_whole = journal_batch_end(batch) <= content.size;
 
-    if (rest.size + JOURNAL_BATCH_BYTES != batch->bytes)
-        return false;
-    while (rest.size > 0) {
+    if (is_whole)
+        journal_batch_records(content, batch, &bytes);
+    rest = buffer_slice(&bytes);
+    while (is_whole && rest.size > 0) {
         struct journal_record record;
-        size_t size;
+        size_t size = 0;
 
-        if (journal_record_get(rest, batch->record.number, &record, &size) != OK)
-            return false;
+        is_whole = journal_record_get(rest, batch->record.number, &record, &size) == OK;
         rest = slice_of(rest.data + size, rest.size - size);
     }
-    return true;
+    buffer_close(&bytes);
+    return is_whole;
 }
 
 static void survey(struct loading *loading, struct found *file, struct slice content)
@@ -122,7 +126,7 @@ static void survey(struct loading *loading, struct found *file, struct slice con
             loading->batch_last = batch.record.number;
         if (batch.record.term > loading->oldest && batch_is_whole(content, &batch))
             loading->oldest = batch.record.term; /* a torn one has not released anything */
-        at = batch.record.index + batch.bytes;
+        at = journal_batch_end(&batch);
     }
 }
 
@@ -148,6 +152,8 @@ static enum error survey_all(struct loading *loading)
 
         journal_path(journal, file->segment->slot, path);
         rc = journal->env->disk->open(journal->env, path, false, &file->segment->file);
+        if (rc == OK)
+            rc = sync_segment(journal, file->segment->file);
         if (rc == OK)
             rc = read_segment(journal, file->segment->file, &content);
         if (rc == OK)
@@ -229,12 +235,16 @@ static void take(struct loading *loading, const struct journal_record *record, u
 }
 
 /* Takes what is readable. */
-static void take_batch(struct loading *loading, struct slice bytes,
+static void take_batch(struct loading *loading, struct slice content,
                        const struct journal_batch *batch)
 {
     uint64_t number = batch->record.number;
     uint64_t life = batch->record.group;
+    struct buffer records = BUFFER_INIT(BUFFER_UNLIMITED);
+    struct slice bytes;
 
+    journal_batch_records(content, batch, &records);
+    bytes = buffer_slice(&records);
     while (bytes.size > 0) {
         struct journal_record record;
         size_t size;
@@ -253,9 +263,43 @@ static void take_batch(struct loading *loading, struct slice bytes,
         }
         bytes = slice_of(bytes.data + size, bytes.size - size);
     }
+    buffer_close(&records);
 }
 
 /* ---- pass two: batches ---- */
+
+/* No whole batch follows. If the next one left blocks behind, from `at` on, or may have: are they
+ * torn, or damaged? */
+static bool tail_is_damaged(const struct loading *loading, struct slice content, uint64_t at)
+{
+    uint32_t expected = (uint32_t)loading->expected;
+    uint32_t number;
+    bool has_bad = journal_block_get(content, at, &number) == JOURNAL_BLOCK_BAD;
+
+    if (has_bad)
+        return true;
+    for (; at < content.size; at += JOURNAL_BLOCK_BYTES) {
+        enum journal_block block = journal_block_get(content, at, &number);
+
+        if (block == JOURNAL_BLOCK_BAD)
+            has_bad = true;
+        if (block == JOURNAL_BLOCK_GOOD && number == expected && has_bad)
+            return true;
+    }
+    return false;
+}
+
+/* The same for one whose own record is good. */
+static bool batch_is_damaged(struct slice content, const struct journal_batch *batch)
+{
+    uint32_t number;
+
+    for (uint64_t at = batch->record.index; at < journal_batch_end(batch);
+         at += JOURNAL_BLOCK_BYTES)
+        if (journal_block_get(content, at, &number) == JOURNAL_BLOCK_BAD)
+            return true;
+    return false;
+}
 
 static bool is_next(const struct loading *loading, const struct journal_batch *batch, uint64_t life)
 {
@@ -271,7 +315,7 @@ static bool next_batch(struct loading *loading, struct slice content, uint64_t a
     while (journal_batch_find(content, at, batch)) {
         if (is_next(loading, batch, life))
             return true;
-        at = batch->record.index + JOURNAL_ALIGNMENT;
+        at = batch->record.index + JOURNAL_BLOCK_BYTES;
     }
     return false;
 }
@@ -283,7 +327,8 @@ static void load_segment(struct loading *loading, struct journal_segment *segmen
     struct journal_batch batch;
 
     while (!loading->at_end && next_batch(loading, content, segment->used, segment->life, &batch)) {
-        if (batch.record.number >= loading->batch_last && !batch_is_whole(content, &batch)) {
+        if (batch.record.number >= loading->batch_last && !batch_is_whole(content, &batch) &&
+            !batch_is_damaged(content, &batch)) {
             loading->at_end = true; /* the torn tail */
             return;
         }
@@ -294,11 +339,21 @@ static void load_segment(struct loading *loading, struct journal_segment *segmen
                      loading->expected, batch.record.number);
             damage_unknown(loading);
         }
-        take_batch(loading, batch_records(content, &batch), &batch);
+        take_batch(loading, content, &batch);
         journal->seal = batch.seal;
         loading->expected = batch.record.number + 1;
-        segment->used = batch.record.index + batch.bytes;
+        segment->used = journal_batch_end(&batch);
     }
+}
+
+static void check_tail(struct loading *loading, struct slice content, uint64_t at)
+{
+    if (!tail_is_damaged(loading, content, at))
+        return;
+    log_warn("journal.damaged_tail folder=%s batch=%" PRIu64, loading->journal->folder,
+             loading->expected);
+    loading->tail_is_damaged = true;
+    damage_unknown(loading);
 }
 
 static enum error load_segments(struct loading *loading)
@@ -318,7 +373,20 @@ static enum error load_segments(struct loading *loading)
         if (rc != OK)
             break;
         load_segment(loading, segment, buffer_slice(&content));
+        if (link->next == &journal->segments && !loading->at_end)
+            check_tail(loading, buffer_slice(&content), segment->used);
     }
+    /* The next batch may have been the first of another file. */
+    LIST_EACH(&journal->spares, link)
+    {
+        if (rc == OK)
+            rc = read_segment(journal, container_of(link, struct journal_segment, link)->file,
+                              &content);
+        if (rc == OK && !loading->at_end)
+            check_tail(loading, buffer_slice(&content), 0);
+    }
+    if (loading->tail_is_damaged)
+        loading->expected++; /* that number is taken: the gap stays seen */
     buffer_close(&content);
     return rc;
 }

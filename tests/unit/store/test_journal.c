@@ -444,7 +444,7 @@ static void journal__group_that_releases_nothing__is_named_as_laggard(void **unu
     struct journal_stats stats;
 
     (void)unused;
-    fixture_open(&f, 6, 4096);
+    fixture_open(&f, 6, 8192);
 
     append(&f, NULL, 2, 1, 1, 10);
     append(&f, NULL, 2, 2, 1, 10);
@@ -597,7 +597,7 @@ static struct journal_batch batch_at(struct fixture *f, uint64_t number)
     while (journal_batch_find(content, at, &batch)) {
         if (batch.record.number == number)
             return batch;
-        at = batch.record.index + batch.bytes;
+        at = journal_batch_end(&batch);
     }
     fail_msg("no batch %u", (unsigned)number);
     abort();
@@ -606,7 +606,7 @@ static struct journal_batch batch_at(struct fixture *f, uint64_t number)
 static void journal__last_batch_cut_at_any_byte__torn_tail_and_life_goes_on(void **unused)
 {
     (void)unused;
-    for (uint64_t cut = 0;; cut += 3) {
+    for (uint64_t cut = 0;; cut += 7) {
         struct fixture f;
         struct journal_batch batch;
         char path[64];
@@ -619,7 +619,7 @@ static void journal__last_batch_cut_at_any_byte__torn_tail_and_life_goes_on(void
         settle(&f);
         batch = batch_at(&f, 2);
         crash(&f, SIM_CRASH_KILL);
-        if (cut >= batch.bytes) {
+        if (cut >= journal_batch_end(&batch) - batch.record.index) {
             fixture_close(&f);
             break;
         }
@@ -642,10 +642,11 @@ static void journal__last_batch_cut_at_any_byte__torn_tail_and_life_goes_on(void
     }
 }
 
-static void journal__last_batch_flipped_at_any_byte__torn_tail(void **unused)
+/* It was confirmed, and no torn write looks like that. */
+static void journal__last_batch_flipped_at_any_byte__damage(void **unused)
 {
     (void)unused;
-    for (uint64_t at = 0;; at++) {
+    for (uint64_t at = 0;; at += 3) {
         struct fixture f;
         struct journal_batch batch;
         char path[64];
@@ -653,19 +654,32 @@ static void journal__last_batch_flipped_at_any_byte__torn_tail(void **unused)
         fixture_open(&f, 12, 16384);
         append(&f, NULL, 1, 1, 2, 40);
         settle(&f);
-        append(&f, NULL, 1, 2, 2, 30);
+        append(&f, NULL, 1, 2, 2, 700); /* two blocks */
         settle(&f);
         batch = batch_at(&f, 2);
         crash(&f, SIM_CRASH_KILL);
-        if (at >= batch.bytes) {
+        if (at >= journal_batch_end(&batch) - batch.record.index) {
             fixture_close(&f);
             break;
         }
         assert_int_equal(sim_disk_flip(f.sim, 1, only_file(&f, path), batch.record.index + at), OK);
         restart(&f);
 
-        assert_log(&f, 1, 1, log_of(&f, 1)->last); /* padding is not covered, nor needed */
-        assert_int_equal(damaged_count(&f), 0);
+        if (log_of(&f, 1)->last == 2) { /* padding: nothing is missing */
+            fixture_close(&f);
+            continue;
+        }
+        assert_true(state_of(&f, 1).is_damaged);
+        crash(&f, SIM_CRASH_KILL);
+        restart(&f); /* and is seen again */
+        assert_true(state_of(&f, 1).is_damaged);
+        journal_forget(f.journal, 1);
+        journal_set_state(f.journal, NULL, 1, 2, 0, 1);
+        settle(&f);
+        crash(&f, SIM_CRASH_LOSE);
+        restart(&f);
+        assert_false(state_of(&f, 1).is_damaged);
+        assert_int_equal(state_of(&f, 1).term, 2);
         fixture_close(&f);
     }
 }
@@ -677,7 +691,7 @@ static void journal__proven_batch_flipped_at_any_byte__missing_records_are_repor
     unsigned reported = 0;
 
     (void)unused;
-    for (uint64_t at = 0;; at++) {
+    for (uint64_t at = 0;; at += 3) {
         struct fixture f;
         struct journal_batch second;
         struct journal_batch batch;
@@ -735,7 +749,7 @@ static void journal__damaged_data__only_its_group_is_reported(void **unused)
     append(&f, NULL, 3, 1, 2, 1000);
     prove(&f);
     crash(&f, SIM_CRASH_LOSE);
-    assert_int_equal(sim_disk_flip(f.sim, 1, only_file(&f, path), 64 + 1048 + 500), OK);
+    assert_int_equal(sim_disk_flip(f.sim, 1, only_file(&f, path), 1500), OK);
 
     restart(&f);
 
@@ -761,7 +775,7 @@ static void journal__quiet_second__last_batch_is_proven(void **unused)
     journal_stats(f.journal, &stats);
     assert_int_equal(stats.syncs, 2); /* and that is all */
     crash(&f, SIM_CRASH_LOSE);
-    assert_int_equal(sim_disk_flip(f.sim, 1, only_file(&f, path), 64 + 50), OK);
+    assert_int_equal(sim_disk_flip(f.sim, 1, only_file(&f, path), 8 + 64 + 50), OK);
 
     restart(&f);
 
@@ -773,7 +787,7 @@ static void journal__quiet_second__last_batch_is_proven(void **unused)
 static void journal__vote_record_flipped__second_copy_counts(void **unused)
 {
     (void)unused;
-    for (uint64_t at = 0; at < 64 + 48 + 88; at++) {
+    for (uint64_t at = 0; at < 512; at += 3) {
         struct fixture f;
         struct journal_state state;
         char path[64];
@@ -803,7 +817,7 @@ static void journal__damage_then_forgotten__is_clean_at_the_next_opening(void **
     append(&f, NULL, 1, 1, 2, 100);
     prove(&f);
     crash(&f, SIM_CRASH_LOSE);
-    assert_int_equal(sim_disk_flip(f.sim, 1, only_file(&f, path), 64 + 50), OK);
+    assert_int_equal(sim_disk_flip(f.sim, 1, only_file(&f, path), 8 + 64 + 50), OK);
     restart(&f);
     assert_true(state_of(&f, 1).is_damaged);
 
@@ -905,7 +919,7 @@ static void journal__full_disk__fatal_and_what_was_confirmed_stays(void **unused
     }
     assert_int_equal(f.fatals, 1);
     confirmed = (uint64_t)f.done;
-    assert_true(confirmed > 50);
+    assert_true(confirmed > 20);
     crash(&f, SIM_CRASH_LOSE);
     sim_disk_space(f.sim, 1, UINT64_MAX);
     restart(&f);
@@ -992,7 +1006,7 @@ int main(void)
         cmocka_unit_test(journal__mark_reset__replaces_the_log),
         cmocka_unit_test(journal__forgotten_group__starts_from_nothing),
         cmocka_unit_test(journal__last_batch_cut_at_any_byte__torn_tail_and_life_goes_on),
-        cmocka_unit_test(journal__last_batch_flipped_at_any_byte__torn_tail),
+        cmocka_unit_test(journal__last_batch_flipped_at_any_byte__damage),
         cmocka_unit_test(journal__proven_batch_flipped_at_any_byte__missing_records_are_reported),
         cmocka_unit_test(journal__damaged_data__only_its_group_is_reported),
         cmocka_unit_test(journal__quiet_second__last_batch_is_proven),
