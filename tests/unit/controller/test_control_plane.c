@@ -6,6 +6,7 @@
 #include "proto/base/log.h"
 #include "proto/env/env_sim.h"
 #include "proto/wire/catalogue.pb-c.h"
+#include "proto/wire/watch.pb-c.h"
 
 #include <inttypes.h>
 #include <setjmp.h>
@@ -745,6 +746,147 @@ static void status__of_leader_and_follower__json(void **state)
     world_close(&world);
 }
 
+/* ---- requests nobody should send ---- */
+
+struct asked {
+    struct call call;
+    bool is_done;
+    enum error rc;
+    struct buffer answer;
+};
+
+static void on_answer(struct call *call, enum error rc, struct slice answer)
+{
+    struct asked *asked = container_of(call, struct asked, call);
+
+    asked->is_done = true;
+    asked->rc = rc;
+    buffer_put_slice(&asked->answer, answer);
+}
+
+/* Node 6 asks the leader. */
+static void ask(struct world *world, enum call_method method, struct slice body,
+                struct asked *asked)
+{
+    *asked = (struct asked){.answer = BUFFER_INIT(BUFFER_UNLIMITED)};
+    call_start(world->nodes[5].calls, &asked->call, find_leader(world)->id, method, body, 1000,
+               on_answer);
+    run_ms(world, 100);
+    assert_true(asked->is_done);
+}
+
+static enum error ask_to_register(struct world *world, Skein__Wire__Node *node, uint64_t revision)
+{
+    Skein__Wire__RegisterRequest request = SKEIN__WIRE__REGISTER_REQUEST__INIT;
+    Skein__Wire__RegisterAnswer *answer;
+    struct asked asked;
+    uint8_t bytes[1024];
+
+    request.node = node;
+    request.revision = revision;
+    assert_true(skein__wire__register_request__get_packed_size(&request) <= sizeof(bytes));
+    ask(world, CALL_REGISTER, slice_of(bytes, skein__wire__register_request__pack(&request, bytes)),
+        &asked);
+    assert_int_equal(asked.rc, OK);
+    answer = skein__wire__register_answer__unpack(NULL, asked.answer.size, asked.answer.data);
+    assert_non_null(answer);
+    enum error outcome = (enum error)answer->outcome;
+
+    skein__wire__register_answer__free_unpacked(answer, NULL);
+    buffer_close(&asked.answer);
+    return outcome;
+}
+
+static void register__not_as_it_should_be__refused_and_nothing_written(void **state)
+{
+    struct world world;
+    Skein__Wire__Node node = SKEIN__WIRE__NODE__INIT;
+    char long_name[100];
+
+    (void)state;
+    be_born(&world, 17, 60000);
+    run_ms(&world, SECOND);
+    uint64_t revision = view_revision(world.nodes[0].view);
+
+    memset(long_name, 'n', sizeof(long_name));
+    long_name[sizeof(long_name) - 1] = '\0';
+    node.id = 6;
+    node.name = (char *)(uintptr_t) "node-6";
+    node.region = (char *)(uintptr_t) "us-east-1";
+    node.host = (char *)(uintptr_t) "h";
+    assert_int_equal(ask_to_register(&world, NULL, 0), ERR_INVALID);
+    assert_int_equal(ask_to_register(&world, &node, 0), ERR_STALE_EPOCH); /* incarnation 0 */
+    node.incarnation = UINT64_MAX;
+    assert_int_equal(ask_to_register(&world, &node, revision + 1), ERR_CONFLICT);
+    node.id = 5; /* another node's */
+    assert_int_equal(ask_to_register(&world, &node, 0), ERR_DENIED);
+    node.id = 6;
+    node.name = (char *)(uintptr_t) "a name";
+    assert_int_equal(ask_to_register(&world, &node, 0), ERR_INVALID);
+    node.name = long_name;
+    assert_int_equal(ask_to_register(&world, &node, 0), ERR_INVALID);
+    node.name = (char *)(uintptr_t) "";
+    assert_int_equal(ask_to_register(&world, &node, 0), ERR_INVALID);
+
+    run_ms(&world, SECOND);
+    assert_int_equal(view_revision(world.nodes[0].view), revision);
+    world_close(&world);
+}
+
+static enum error ask_to_update(struct world *world, struct slice body)
+{
+    struct asked asked;
+    Skein__Wire__UpdateAnswer *answer;
+
+    ask(world, CALL_CATALOGUE_UPDATE, body, &asked);
+    assert_int_equal(asked.rc, OK);
+    answer = skein__wire__update_answer__unpack(NULL, asked.answer.size, asked.answer.data);
+    assert_non_null(answer);
+    enum error outcome = (enum error)answer->outcome;
+
+    skein__wire__update_answer__free_unpacked(answer, NULL);
+    buffer_close(&asked.answer);
+    return outcome;
+}
+
+static void update__not_as_it_should_be__refused_and_nothing_written(void **state)
+{
+    struct world world;
+    Skein__Wire__CatalogueCommand command = SKEIN__WIRE__CATALOGUE_COMMAND__INIT;
+    Skein__Wire__CatalogueOperation operation = SKEIN__WIRE__CATALOGUE_OPERATION__INIT;
+    Skein__Wire__CatalogueOperation *pointer = &operation;
+    uint8_t bytes[256];
+    const size_t big_bytes = 5u << 20;
+    uint8_t *big = check_calloc(big_bytes, 1);
+    struct asked asked;
+
+    (void)state;
+    be_born(&world, 18, 60000);
+    run_ms(&world, SECOND);
+    uint64_t revision = view_revision(world.nodes[0].view);
+
+    assert_int_equal(ask_to_update(&world, SLICE_LITERAL("\xff\xff")), ERR_INVALID);
+    assert_int_equal(ask_to_update(&world, slice_of(big, big_bytes)), ERR_TOO_LARGE);
+    operation.key = (char *)(uintptr_t) "table/Orders";
+    command.operations = &pointer;
+    command.n_operations = 1;
+    command.origin = 5; /* another node's */
+    assert_int_equal(ask_to_update(&world, slice_of(bytes, skein__wire__catalogue_command__pack(
+                                                               &command, bytes))),
+                     ERR_DENIED);
+    ask(&world, CALL_ADMIN, SLICE_LITERAL("format the disk"), &asked);
+    assert_int_equal(asked.rc, ERR_INVALID);
+    buffer_close(&asked.answer);
+    ask(&world, CALL_ADMIN, SLICE_LITERAL("status"), &asked);
+    assert_int_equal(asked.rc, OK);
+    assert_true(asked.answer.size > 100);
+    buffer_close(&asked.answer);
+
+    assert_int_equal(view_revision(world.nodes[0].view), revision);
+    free(big);
+    world_close(&world);
+}
+
 /* ---- chaos ---- */
 
 static void disturb(struct world *world)
@@ -881,6 +1023,8 @@ int main(void)
         cmocka_unit_test(leader__cut_off_from_the_others__another_one_takes_over),
         cmocka_unit_test(leader__drained__hands_over_before_it_stops),
         cmocka_unit_test(leader__drained_with_an_update_waiting__the_next_one_waits_on),
+        cmocka_unit_test(register__not_as_it_should_be__refused_and_nothing_written),
+        cmocka_unit_test(update__not_as_it_should_be__refused_and_nothing_written),
         cmocka_unit_test(status__of_leader_and_follower__json),
         cmocka_unit_test(chaos__any_seed__acknowledged_updates_are_everywhere),
     };
