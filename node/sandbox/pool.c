@@ -314,6 +314,8 @@ static void unit_set(struct unit *unit, enum unit_state state)
     env_timer_stop(pool->env, &unit->timer);
     version->starting_count -= unit->state == UNIT_STARTING;
     set_paced(unit, state == UNIT_STARTING);
+    pool->busy_count -= unit->state == UNIT_BUSY;
+    pool->busy_count += state == UNIT_BUSY;
     list_remove(&unit->idle_link);
     list_remove(&unit->oldest_link);
     unit->state = state;
