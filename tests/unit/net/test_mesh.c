@@ -13,7 +13,8 @@
 #include <sys/socket.h>
 #include <sys/wait.h>
 
-#define SILENT_MS 400
+#define SILENT_MS 10000 /* a busy machine is not taken for a silent peer */
+#define SILENT_SOON_MS 400
 
 extern char **environ;
 
@@ -29,7 +30,9 @@ struct end {
     struct buffer messages; /* "2:text " */
     size_t message_count;
     size_t message_bytes;
-    size_t wanted; /* for has_messages */
+    uint64_t heard_us; /* the last message */
+    size_t wanted;     /* for has_messages */
+    uint32_t silent_ms;
 };
 
 static void on_up(void *user, uint64_t peer)
@@ -50,6 +53,7 @@ static void on_message(void *user, uint64_t peer, struct slice message)
 {
     struct end *end = user;
 
+    end->heard_us = env_now_us(end->env);
     end->message_count++;
     end->message_bytes += message.size;
     if (message.size < 32)
@@ -58,7 +62,7 @@ static void on_message(void *user, uint64_t peer, struct slice message)
 
 static void end_make(struct end *end, uint64_t id)
 {
-    *end = (struct end){.id = id};
+    *end = (struct end){.id = id, .silent_ms = SILENT_MS};
     buffer_init(&end->events, 1u << 20);
     buffer_init(&end->messages, 1u << 20);
     mesh_make_keys(end->public_key, end->secret_key);
@@ -75,8 +79,8 @@ static void end_listen(struct fixture *f, struct end *end, const char *endpoint)
                                      .mesh = {.listen = endpoint,
                                               .public_key = end->public_key,
                                               .secret_key = end->secret_key,
-                                              .heartbeat_ms = SILENT_MS / 8,
-                                              .silent_ms = SILENT_MS,
+                                              .heartbeat_ms = SILENT_SOON_MS / 8,
+                                              .silent_ms = end->silent_ms,
                                               .queue_bytes_max = 4u << 20,
                                               .message_bytes_max = 16u << 20}};
 
@@ -347,13 +351,6 @@ static void mesh_send__to_oneself__delivered_later_in_order(void **state)
     fixture_close(&f);
 }
 
-static bool is_delayed(void *user)
-{
-    struct end *end = user;
-
-    return end->message_count > 0 || env_now_us(end->env) >= end->wanted;
-}
-
 static void env_uv_shim__delay_set__holds_messages_back(void **state)
 {
     struct fixture f;
@@ -365,12 +362,12 @@ static void env_uv_shim__delay_set__holds_messages_back(void **state)
     pair_open(&f, &a, &b);
 
     shim_set(env_uv_shim(a.env), 2, 30000, 0, false);
-    b.wanted = (size_t)env_now_us(b.env) + 29000;
+    uint64_t sent_us = env_now_us(a.env);
+
     assert_int_equal(say(&a, 2, ENV_CHANNEL_CALL, "slow"), OK);
-    fixture_until(&f, is_delayed, &b);
-    assert_int_equal(b.message_count, 0);
     expect_messages(&f, &b, 1);
 
+    assert_true(b.heard_us >= sent_us + 30000);
     end_close(&a);
     end_close(&b);
     fixture_close(&f);
@@ -640,9 +637,11 @@ static void process_end(struct process *process)
 
 /* The first end here, the second in a process of its own, up. */
 static void process_pair_open(struct fixture *f, struct process *process, struct end *a,
-                              struct end *b)
+                              struct end *b, uint32_t silent_ms)
 {
-    end_open(f, a, 1);
+    end_make(a, 1);
+    a->silent_ms = silent_ms;
+    end_listen(f, a, "tcp://127.0.0.1:*");
     end_make(b, 2);
     process_start(f, process, a, b, "tcp://127.0.0.1:*");
     a->env->link->peer_set(a->env, 2, process->endpoint, b->public_key);
@@ -667,7 +666,7 @@ static void mesh_down__process_killed__refused_at_once(void **state)
 
     (void)state;
     fixture_open(&f);
-    process_pair_open(&f, &process, &a, &b);
+    process_pair_open(&f, &process, &a, &b, SILENT_MS);
     fixture_until(&f, is_answered, &a);
 
     uint64_t before_us = uv_hrtime() / 1000;
@@ -676,7 +675,7 @@ static void mesh_down__process_killed__refused_at_once(void **state)
     expect_events(&f, &a, "-2refused ");
     uint64_t took_us = uv_hrtime() / 1000 - before_us;
 
-    assert_in_range(took_us, 0, 2000000); /* usually below ten milliseconds */
+    assert_in_range(took_us, 0, 10000000); /* usually below ten milliseconds */
     print_message("refused after %d us\n", (int)took_us);
     end_close(&a);
     fixture_close(&f);
@@ -691,7 +690,7 @@ static void mesh_down__process_killed_and_restarted__nothing_old_arrives(void **
 
     (void)state;
     fixture_open(&f);
-    process_pair_open(&f, &process, &a, &b);
+    process_pair_open(&f, &process, &a, &b, SILENT_MS);
     fixture_until(&f, is_answered, &a);
 
     process_end(&process);
@@ -716,12 +715,11 @@ static void mesh_down__process_stopped__silent_and_up_when_it_continues(void **s
 
     (void)state;
     fixture_open(&f);
-    process_pair_open(&f, &process, &a, &b);
+    process_pair_open(&f, &process, &a, &b, SILENT_SOON_MS);
     fixture_until(&f, is_answered, &a);
 
     assert_int_equal(kill(process.pid, SIGSTOP), 0);
     expect_events(&f, &a, "-2silent ");
-    assert_string_equal(events_of(&a), "+2 -2silent ");
     assert_int_equal(kill(process.pid, SIGCONT), 0);
     expect_events(&f, &a, "+2 -2silent +2 ");
     a.message_count = 0;
@@ -741,7 +739,7 @@ static void mesh_down__stopped_process_killed__silent_then_refused(void **state)
 
     (void)state;
     fixture_open(&f);
-    process_pair_open(&f, &process, &a, &b);
+    process_pair_open(&f, &process, &a, &b, SILENT_SOON_MS);
 
     assert_int_equal(kill(process.pid, SIGSTOP), 0);
     expect_events(&f, &a, "-2silent ");
@@ -764,7 +762,7 @@ static void mesh_send__peer_stopped__queue_is_bounded_except_for_raft(void **sta
 
     (void)state;
     fixture_open(&f);
-    process_pair_open(&f, &process, &a, &b);
+    process_pair_open(&f, &process, &a, &b, SILENT_SOON_MS);
 
     assert_int_equal(kill(process.pid, SIGSTOP), 0);
     while ((rc = env_send(a.env, 2, ENV_CHANNEL_SNAPSHOT, slice_of(message, 100000))) == OK) {
