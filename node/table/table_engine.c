@@ -16,10 +16,13 @@ static ProtobufCBinaryData field_of(struct slice bytes)
     return (ProtobufCBinaryData){bytes.size, (uint8_t *)(uintptr_t)bytes.data};
 }
 
+/* A reply that says nothing but "done" packs to no bytes at all. */
 static void put_reply(struct buffer *reply, const Skein__Wire__TableReply *message)
 {
     size_t size = skein__wire__table_reply__get_packed_size(message);
 
+    if (size == 0)
+        return;
     if (buffer_reserve(reply, size) != OK) { /* an answer all the same, and a short one */
         Skein__Wire__TableReply failure = SKEIN__WIRE__TABLE_REPLY__INIT;
         uint8_t packed[16];
