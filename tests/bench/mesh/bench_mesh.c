@@ -14,6 +14,7 @@
 #include <signal.h>
 #include <spawn.h>
 #include <stdio.h>
+#include <sys/prctl.h>
 #include <sys/resource.h>
 #include <sys/wait.h>
 #include <unistd.h>
@@ -82,6 +83,7 @@ static int run_peer(char **argv)
         .self = strtoull(argv[2], NULL, 10),
         .mesh = {.listen = "tcp://127.0.0.1:*", .public_key = argv[4], .secret_key = argv[5]}};
 
+    CHECK(prctl(PR_SET_PDEATHSIG, SIGKILL) == 0);
     CHECK(uv_loop_init(&loop) == 0);
     CHECK(env_uv_open(&loop, &options, &echo.env, why) == OK);
     echo.env->link->handle(echo.env, ENV_CHANNEL_CALL,

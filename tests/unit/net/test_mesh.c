@@ -10,6 +10,7 @@
 #include <netinet/in.h>
 #include <signal.h>
 #include <spawn.h>
+#include <sys/prctl.h>
 #include <sys/socket.h>
 #include <sys/wait.h>
 
@@ -581,6 +582,8 @@ static int run_second_process(char **argv)
         .self = 2,
         .mesh = {.listen = argv[7], .public_key = argv[3], .secret_key = argv[4]}};
 
+    if (prctl(PR_SET_PDEATHSIG, SIGKILL) != 0) /* a test that dies takes it along */
+        return 1;
     if (uv_loop_init(&loop) != 0 || env_uv_open(&loop, &options, &env, why) != OK)
         return 1;
     env->link->handle(env, ENV_CHANNEL_CALL, (struct env_link_handler){env, on_echo});
