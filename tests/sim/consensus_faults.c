@@ -110,7 +110,7 @@ static void drain_ends(void *user)
     struct cluster *cluster = undo->cluster;
     struct node *node = &cluster->nodes[undo->from - 1];
 
-    if (!consensus_node_runs(node) || node->life != undo->life)
+    if (node->life != undo->life)
         return;
     consensus_node_crash(node, SIM_CRASH_KILL);
     consensus_node_start_later(node, random_ms(cluster, 5, 300));
