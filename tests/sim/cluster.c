@@ -123,7 +123,7 @@ static void story(struct world *world, const char *format, ...)
 {
     va_list arguments;
 
-    if (!world->options->is_verbose)
+    if (!world->options->has_story)
         return;
     (void)fprintf(stderr, "%10.3f ms  == ", (double)sim_now_us(world->sim) / 1000);
     va_start(arguments, format);
@@ -388,7 +388,7 @@ static void writer_go(void *user)
     if (writer->ask.world->is_stopping)
         return;
     (void)snprintf(body, sizeof(body),
-                   "{\"TableName\":\"T\",\"Item\":{\"id\":{\"S\":\"w%d\"},\"n\":{\"N\":\"%" PRIu64
+                   "{\"TableName\":\"Tab\",\"Item\":{\"id\":{\"S\":\"w%d\"},\"n\":{\"N\":\"%" PRIu64
                    "\"}}}",
                    writer->number, writer->value);
     ask_start(&writer->ask, NULL, TARGET("PutItem"), body);
@@ -431,7 +431,7 @@ static void reader_go(void *user)
     reader->of = &world->writers[dice(world, WRITERS)];
     reader->floor = reader->of->acknowledged;
     (void)snprintf(body, sizeof(body),
-                   "{\"TableName\":\"T\",\"Key\":{\"id\":{\"S\":\"w%d\"}},\"ConsistentRead\":true}",
+                   "{\"TableName\":\"Tab\",\"Key\":{\"id\":{\"S\":\"w%d\"}},\"ConsistentRead\":true}",
                    reader->of->number);
     ask_start(&reader->ask, NULL, TARGET("GetItem"), body);
 }
@@ -469,7 +469,7 @@ static void racer_go(void *user)
         return;
     (void)snprintf(
         body, sizeof(body),
-        "{\"TableName\":\"T\",\"Item\":{\"id\":{\"S\":\"race%" PRIu64
+        "{\"TableName\":\"Tab\",\"Item\":{\"id\":{\"S\":\"race%" PRIu64
         "\"},\"n\":{\"N\":\"%d\"}},\"ConditionExpression\":\"attribute_not_exists(id)\"}",
         racer->race, racer->number + 1);
     ask_start(&racer->ask, NULL, TARGET("PutItem"), body);
@@ -507,7 +507,7 @@ static void counter_go(void *user)
 
     if (!counter->ask.world->is_stopping)
         ask_start(&counter->ask, NULL, TARGET("UpdateItem"),
-                  "{\"TableName\":\"T\",\"Key\":{\"id\":{\"S\":\"counter\"}},"
+                  "{\"TableName\":\"Tab\",\"Key\":{\"id\":{\"S\":\"counter\"}},"
                   "\"UpdateExpression\":\"ADD n :one\","
                   "\"ExpressionAttributeValues\":{\":one\":{\"N\":\"1\"}}}");
 }
@@ -535,7 +535,7 @@ static void setup_go(void *user)
 
     ask_start(
         &world->setup, NULL, TARGET("CreateTable"),
-        "{\"TableName\":\"T\",\"KeySchema\":[{\"AttributeName\":\"id\",\"KeyType\":\"HASH\"}],"
+        "{\"TableName\":\"Tab\",\"KeySchema\":[{\"AttributeName\":\"id\",\"KeyType\":\"HASH\"}],"
         "\"AttributeDefinitions\":[{\"AttributeName\":\"id\",\"AttributeType\":\"S\"}],"
         "\"BillingMode\":\"PAY_PER_REQUEST\"}");
 }
@@ -546,8 +546,10 @@ static void setup_on_done(struct ask *ask, int status, const char *body)
 
     if (status == 200 || strstr(body, "ResourceInUse") != NULL)
         world->is_set_up = true;
-    else
+    else if (status == 0 || status >= 500)
         sim_after(world->sim, 200000, setup_go, world);
+    else
+        fail(world, "CreateTable answered %d %.120s", status, body);
 }
 
 static void clients_start(struct world *world)
@@ -772,7 +774,7 @@ static void final_go(void *user)
     struct final_read *read = user;
     char body[200];
 
-    (void)snprintf(body, sizeof(body), "{\"TableName\":\"T\",\"Key\":{\"id\":{\"S\":\"%s\"}}}",
+    (void)snprintf(body, sizeof(body), "{\"TableName\":\"Tab\",\"Key\":{\"id\":{\"S\":\"%s\"}}}",
                    read->key);
     ask_start(&read->ask, read->region, TARGET("GetItem"), body);
 }
@@ -973,7 +975,7 @@ static void run(struct world *world)
     supervise(world);
     world->setup = (struct ask){.world = world, .on_done = setup_on_done};
     setup_go(world);
-    while (!world->is_set_up && sim_now_us(sim) < BIRTH_US && sim_step(sim))
+    while (!world->is_set_up && world->result->is_ok && sim_now_us(sim) < BIRTH_US && sim_step(sim))
         continue;
     if (!world->is_set_up) {
         fail(world, "no table could be made within %u simulated seconds", BIRTH_US / 1000000);

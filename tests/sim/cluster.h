@@ -18,7 +18,8 @@ struct cluster_sim_options {
     uint32_t regions;
     uint32_t controllers;
     uint32_t ms;     /* of faults, simulated */
-    bool is_verbose; /* the story on standard error */
+    bool has_story;  /* the faults on standard error */
+    bool is_verbose; /* every event, too */
 };
 
 struct cluster_sim_result {
