@@ -647,6 +647,49 @@ static void controllers__all_gone__views_answer_updates_do_not(void **state)
     world_close(&world);
 }
 
+struct drained {
+    bool is_done;
+};
+
+static void on_drained(void *user)
+{
+    struct drained *drained = user;
+
+    drained->is_done = true;
+}
+
+static void controller__catalogue_damaged__fetched_from_the_others(void **state)
+{
+    struct world world;
+    struct machine *leader;
+    struct machine *damaged;
+    struct drained drained = {false};
+
+    (void)state;
+    be_born(&world, 19, 60000);
+    leader = find_leader(&world);
+    damaged = leader == &world.controllers[0] ? &world.controllers[1] : &world.controllers[0];
+    machine_crash(damaged, SIM_CRASH_KILL);
+    assert_int_equal(sim_disk_spoil_store(world.sim, damaged->id, "catalogue"), OK);
+    (void)update_through_node_1(&world, "table/");
+    machine_start(damaged);
+    run_ms(&world, 5 * SECOND);
+
+    for (size_t i = 0; i < CONTROLLERS; i++) /* whoever leads next needs its vote and its state */
+        if (&world.controllers[i] != damaged && &world.controllers[i] != leader)
+            machine_crash(&world.controllers[i], SIM_CRASH_KILL);
+    (void)update_through_node_1(&world, "table/");
+    assert_int_equal(world.nodes[0].update_rc, OK);
+    controller_drain(leader->controller, &drained, on_drained);
+    run_ms(&world, 3 * SECOND);
+    (void)update_through_node_1(&world, "table/");
+    assert_int_equal(world.nodes[0].update_rc, OK);
+    AWAIT(&world, views_are_level, 5 * SECOND);
+    assert_true(all_have(&world, "table/1-1"));
+    assert_views_equal(&world);
+    world_close(&world);
+}
+
 static void leader__cut_off_from_the_others__another_one_takes_over(void **state)
 {
     struct world world;
@@ -669,17 +712,6 @@ static void leader__cut_off_from_the_others__another_one_takes_over(void **state
     AWAIT(&world, views_are_level, 5 * SECOND);
     assert_views_equal(&world);
     world_close(&world);
-}
-
-struct drained {
-    bool is_done;
-};
-
-static void on_drained(void *user)
-{
-    struct drained *drained = user;
-
-    drained->is_done = true;
 }
 
 static void leader__drained__hands_over_before_it_stops(void **state)
@@ -1020,6 +1052,7 @@ int main(void)
         cmocka_unit_test(node__disk_wiped__gets_a_whole_copy),
         cmocka_unit_test(controllers__power_lost__nothing_acknowledged_is_lost),
         cmocka_unit_test(controllers__all_gone__views_answer_updates_do_not),
+        cmocka_unit_test(controller__catalogue_damaged__fetched_from_the_others),
         cmocka_unit_test(leader__cut_off_from_the_others__another_one_takes_over),
         cmocka_unit_test(leader__drained__hands_over_before_it_stops),
         cmocka_unit_test(leader__drained_with_an_update_waiting__the_next_one_waits_on),
