@@ -110,6 +110,19 @@ static void remove_all_stale(const char *instance_folder)
     closedir(folder);
 }
 
+/* In version 1 all functions together would weigh as much as a single process outside of any
+ * group. They get what as many busy processes as there are processors would. */
+static void set_cpu_shares_of_all(const struct isolate_cgroup *cgroup)
+{
+    long processors = sysconf(_SC_NPROCESSORS_ONLN);
+    char path[ISOLATE_CGROUP_PATH_BYTES];
+    char text[32];
+
+    path_of(cgroup, "cpu", "/cpu.shares", path);
+    snprintf(text, sizeof(text), "%ld", CPU_SHARES_PER_CPU * (processors > 0 ? processors : 1));
+    (void)write_text(path, text); /* a share, not a limit */
+}
+
 static bool open_v1(struct isolate_cgroup *cgroup)
 {
     char path[ISOLATE_CGROUP_PATH_BYTES];
@@ -126,6 +139,7 @@ static bool open_v1(struct isolate_cgroup *cgroup)
             return false;
         remove_all_stale(path);
     }
+    set_cpu_shares_of_all(cgroup);
     return true;
 }
 
@@ -191,9 +205,10 @@ bool isolate_cgroup_enter(struct isolate_cgroup *cgroup, uint32_t slot, uint32_t
         if (!enter_group(cgroup, "", slot))
             return false;
     } else {
-        for (size_t i = 0; i < V1_CONTROLLER_COUNT; i++)
-            if (!enter_group(cgroup, v1_controllers[i], slot))
-                return false;
+        /* a real-time process may not enter a cpu group; its priority is inherited then */
+        (void)enter_group(cgroup, "cpu", slot);
+        if (!enter_group(cgroup, "memory", slot) || !enter_group(cgroup, "pids", slot))
+            return false;
     }
     slot_path(cgroup, "pids", slot, path, "/pids.max");
     snprintf(text, sizeof(text), "%" PRIu32, pids_max);

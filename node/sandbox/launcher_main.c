@@ -5,6 +5,7 @@
 #include <stdio.h>
 #include <stdlib.h>
 #include <string.h>
+#include <sys/prctl.h>
 #include <unistd.h>
 
 #define ENVIRONMENT_MAX 1024
@@ -32,6 +33,7 @@ int main(int argc, char **argv)
 
     if (argc != 7)
         return 2;
+    (void)prctl(PR_SET_NAME, "skein-launcher", 0, 0, 0); /* else its name would be a number */
     launcher =
         launcher_open(atoi(argv[1]), argv[2], argv[3], (uint32_t)strtoul(argv[4], NULL, 10),
                       (uint32_t)strtoul(argv[5], NULL, 10), (uint32_t)strtoul(argv[6], NULL, 10));

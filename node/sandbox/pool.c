@@ -655,17 +655,35 @@ static void unit_free(struct unit *unit)
     free(unit);
 }
 
+/* It ended with a call of which it never heard: another one takes it. */
+static void requeue_call(struct unit *unit)
+{
+    struct function *function = unit->version->function;
+    struct call *call = unit->call;
+    struct pool *pool = function->pool;
+    uint64_t wait_us = (uint64_t)pool->options.wait_ms_max * 1000;
+    uint64_t age_us = env_now_us(pool->env) - call->since_us;
+
+    unit_set(unit, UNIT_ENDING);
+    unit->call = NULL;
+    if (function->is_removed || age_us >= wait_us) {
+        refuse(call, function->is_removed ? INVOKE_NOT_FOUND : INVOKE_THROTTLED);
+        return;
+    }
+    list_prepend(&function->waiting, &call->link);
+    function->waiting_count++;
+    env_timer_start(pool->env, &call->timer, wait_us - age_us, call_on_waited_enough);
+    pump(function);
+}
+
 /* It ended while it had a call. */
 static void fail_call(struct unit *unit, const struct sandbox_exit *exit)
 {
-    struct env *env = unit->version->function->pool->env;
     struct sandbox_report report = report_of(unit);
     AUTO(buffer) document = BUFFER_INIT(BUFFER_UNLIMITED);
     AUTO(buffer) line = BUFFER_INIT(BUFFER_UNLIMITED);
 
-    report.memory_used_mb = exit->end == SANDBOX_OUT_OF_MEMORY
-                                ? report.memory_mb
-                                : env->sandbox->memory_mb(env, &unit->sandbox);
+    report.memory_used_mb = exit->end == SANDBOX_OUT_OF_MEMORY ? report.memory_mb : exit->memory_mb;
     unit_set(unit, UNIT_ENDING);
     if (exit->end == SANDBOX_FAILED) {
         answer(unit, INVOKE_UNAVAILABLE, (struct slice){0}, &report, (struct slice){0});
@@ -705,7 +723,9 @@ static void unit_on_exit(struct sandbox *sandbox, const struct sandbox_exit *exi
         log_warn("pool.sandbox_failed function=%s why=\"%s\"", version->function->name, exit->why);
     if (state != UNIT_ENDING)
         note_failure(version->function);
-    if (state == UNIT_BUSY)
+    if (state == UNIT_BUSY && exit->is_event_unseen)
+        requeue_call(unit);
+    else if (state == UNIT_BUSY)
         fail_call(unit, exit);
     else if (state == UNIT_STARTING)
         fail_start(unit, exit);

@@ -58,6 +58,7 @@ struct instance {
     uv_poll_t aws_ready;
     int memory_file;
     bool is_memory_of_group; /* a number, not a status file */
+    bool is_aws_full;        /* no descriptors were left for its connections */
     uint32_t open_count;     /* of the above that libuv has not let go of */
 };
 
@@ -221,38 +222,43 @@ static void output_on_ready(uv_poll_t *poll, int status, int events)
 
 /* ---- the end of an instance ---------------------------------------------------------------- */
 
-static void instance_end(struct instance *instance, const struct sandbox_exit *exit)
+static void instance_end(struct instance *instance, struct sandbox_exit exit)
 {
     struct sandbox *sandbox;
 
     if (instance->is_closing)
         return;
+    if (instance->has_server) { /* it may have answered before it ended */
+        runtime_server_drain(&instance->server);
+        exit.is_event_unseen = instance->server.api.event.size > 0;
+    }
     (void)read_output(instance);
     sandbox = instance->sandbox;
     instance->sandbox = NULL;
     if (sandbox != NULL)
         instance->launcher->sandbox_count--;
-    else if (exit->end == SANDBOX_FAILED)
-        log_warn("process.stem_failed why=\"%s\"", exit->why);
+    else if (exit.end == SANDBOX_FAILED)
+        log_warn("process.stem_failed why=\"%s\"", exit.why);
     instance_close(instance);
     if (sandbox != NULL)
-        sandbox->handler->on_exit(sandbox, exit);
+        sandbox->handler->on_exit(sandbox, &exit);
 }
 
 static void instance_on_exited(struct instance *instance, const struct launcher_message *message)
 {
     int status = (int)message->code;
-    struct sandbox_exit exit = {SANDBOX_EXITED, WEXITSTATUS(status), NULL};
+    struct sandbox_exit exit = {.end = SANDBOX_EXITED, .code = WEXITSTATUS(status)};
 
     if (instance->why[0] != '\0') {
-        exit = (struct sandbox_exit){SANDBOX_FAILED, 0, instance->why};
+        exit = (struct sandbox_exit){.end = SANDBOX_FAILED, .why = instance->why};
     } else if (WIFSIGNALED(status)) {
-        exit = (struct sandbox_exit){SANDBOX_SIGNALLED, WTERMSIG(status), NULL};
+        exit = (struct sandbox_exit){.end = SANDBOX_SIGNALLED, .code = WTERMSIG(status)};
         if (exit.code == SIGKILL &&
             (instance->is_over_memory || (message->flags & LAUNCHER_OUT_OF_MEMORY) != 0))
             exit.end = SANDBOX_OUT_OF_MEMORY;
     }
-    instance_end(instance, &exit);
+    exit.memory_mb = message->memory_mb;
+    instance_end(instance, exit);
 }
 
 static void instance_kill(struct instance *instance)
@@ -309,8 +315,12 @@ static void aws_on_ready(uv_poll_t *poll, int status, int events)
     if (status != 0)
         return;
     fd = accept4(instance->aws_listener, NULL, NULL, SOCK_CLOEXEC | SOCK_NONBLOCK);
-    if (fd < 0)
+    if (fd < 0) {
+        instance->is_aws_full = errno == EMFILE || errno == ENFILE;
+        if (instance->is_aws_full)
+            (void)uv_poll_stop(poll); /* until the next upkeep; never fails */
         return;
+    }
     if (options->on_aws_connection != NULL && instance->is_ordered)
         options->on_aws_connection(options->user, fd);
     else
@@ -455,13 +465,13 @@ static void launcher_on_message(struct process_launcher *link,
 static void launcher_on_gone(struct process_launcher *link)
 {
     struct launcher *launcher = launcher_of(link);
-    struct sandbox_exit exit = {SANDBOX_FAILED, 0, "its launcher ended"};
+    struct sandbox_exit exit = {.end = SANDBOX_FAILED, .why = "its launcher ended"};
     struct list gone;
     struct list *instance_link;
 
     list_move(&gone, &launcher->instances);
     while ((instance_link = list_pop(&gone)) != NULL)
-        instance_end(container_of(instance_link, struct instance, link), &exit);
+        instance_end(container_of(instance_link, struct instance, link), exit);
 }
 
 static const struct process_launcher_handler launcher_handler = {.on_message = launcher_on_message,
@@ -541,6 +551,14 @@ static struct instance *take_child(struct launcher *launcher)
 
 /* ---- upkeep -------------------------------------------------------------------------------- */
 
+static void resume_aws(struct instance *instance)
+{
+    if (!instance->is_aws_full)
+        return;
+    instance->is_aws_full = false;
+    CHECK(uv_poll_start(&instance->aws_ready, UV_READABLE, aws_on_ready) == 0);
+}
+
 /* The number behind `name` in a status file, in kB. */
 static uint64_t status_kb(const char *status, const char *name)
 {
@@ -582,7 +600,10 @@ static void on_upkeep(uv_timer_t *timer)
         struct launcher *launcher = &process->launchers[i];
 
         LIST_EACH(&launcher->instances, link)
-        watch_memory(container_of(link, struct instance, link));
+        {
+            resume_aws(container_of(link, struct instance, link));
+            watch_memory(container_of(link, struct instance, link));
+        }
         if (++launcher->calm_ticks >= CALM_TICKS) {
             launcher->calm_ticks = 0;
             if (launcher->stems_wanted > process->options.stems)

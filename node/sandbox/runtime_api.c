@@ -81,7 +81,7 @@ static void hand_out(struct runtime_api *api)
 {
     struct runtime_connection *connection = api->waiting;
 
-    if (connection == NULL || api->event.size == 0)
+    if (connection == NULL || api->event.size == 0 || api->is_client_gone)
         return;
     api->waiting = NULL;
     connection->send(connection, &api->event);

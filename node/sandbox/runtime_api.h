@@ -34,6 +34,7 @@ struct runtime_api { /* embedded */
     void *user;
     char token[RUNTIME_API_TOKEN_BYTES]; /* "" or the first part every path must have */
     bool is_ready;
+    bool is_client_gone;                           /* what it sent is still read; events stay */
     char request_id[RUNTIME_API_REQUEST_ID_BYTES]; /* of the event given out; "" = none */
     struct buffer event;                           /* the answer to a `next` yet to come */
     struct runtime_connection *waiting;            /* the one that asked */

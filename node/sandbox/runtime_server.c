@@ -2,6 +2,8 @@
 
 #include "proto/base/check.h"
 
+#include <sys/socket.h>
+
 #define RECEIVE_BYTES 65536
 
 struct connection {
@@ -157,6 +159,26 @@ enum error runtime_server_open(struct runtime_server *server, uv_loop_t *loop, i
                   server_on_connection) != 0)
         return ERR_IO;
     return OK;
+}
+
+static void connection_drain(struct connection *connection)
+{
+    uv_os_fd_t fd;
+    ssize_t size;
+
+    if (uv_fileno((uv_handle_t *)&connection->handle, &fd) != 0)
+        return;
+    do
+        size = recv(fd, connection->received, RECEIVE_BYTES, MSG_DONTWAIT);
+    while (size > 0 && runtime_connection_receive(&connection->runtime,
+                                                  slice_of(connection->received, (size_t)size)));
+}
+
+void runtime_server_drain(struct runtime_server *server)
+{
+    server->api.is_client_gone = true;
+    LIST_EACH(&server->connections, link)
+    connection_drain(container_of(link, struct connection, link));
 }
 
 void runtime_server_close(struct runtime_server *server, runtime_server_closed_cb closed)

@@ -29,6 +29,9 @@ struct runtime_server { /* embedded */
  */
 enum error runtime_server_open(struct runtime_server *server, uv_loop_t *loop, int listener);
 
+/* The client has ended: hear what it said before. Afterwards api.event is what it never saw. */
+void runtime_server_drain(struct runtime_server *server);
+
 /* Nothing is called any more but `closed`, in a later turn; the struct is then the caller's. */
 void runtime_server_close(struct runtime_server *server, runtime_server_closed_cb closed);
 

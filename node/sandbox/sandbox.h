@@ -32,7 +32,9 @@ enum sandbox_end {
 struct sandbox_exit {
     enum sandbox_end end;
     int code;
-    const char *why; /* SANDBOX_FAILED: words for the log; valid until the callback returns */
+    const char *why;      /* SANDBOX_FAILED: words for the log; valid until the callback returns */
+    uint32_t memory_mb;   /* peak; 0 = not known */
+    bool is_event_unseen; /* it had an event which it never fetched: nothing has run */
 };
 
 /* What the pool hears. `on_exit` comes exactly once after a successful start, last; the struct is
@@ -89,7 +91,8 @@ struct env_sandbox {
     /* Only while it is ready and has no invocation. */
     void (*invoke)(struct env *env, struct sandbox *sandbox, const struct sandbox_event *event);
     void (*kill)(struct env *env, struct sandbox *sandbox);
-    uint32_t (*memory_mb)(struct env *env, struct sandbox *sandbox); /* peak so far; 0 unknown */
+    /* Peak so far; 0 = not known. Not from on_exit, which has it. */
+    uint32_t (*memory_mb)(struct env *env, struct sandbox *sandbox);
 
     /* False while the machine's processors have so much to do that another running function would
      * only make all of them slower. */

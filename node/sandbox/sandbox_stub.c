@@ -68,6 +68,7 @@ static void instance_exit(struct instance *instance)
     struct sandbox *sandbox = instance->sandbox;
     struct sandbox_exit exit = instance->behaviour.exit;
 
+    exit.memory_mb = MEMORY_MB;
     instance->stub->count--;
     instance_free(instance);
     sandbox->handler->on_exit(sandbox, &exit);
@@ -225,7 +226,7 @@ static void stub_kill(struct env *env, struct sandbox *sandbox)
     struct instance *instance = sandbox->impl;
 
     instance->state = INSTANCE_EXITING;
-    instance->behaviour.exit = (struct sandbox_exit){SANDBOX_SIGNALLED, SIGKILL, NULL};
+    instance->behaviour.exit = (struct sandbox_exit){.end = SANDBOX_SIGNALLED, .code = SIGKILL};
     env_timer_start(env, &instance->timer, 0, instance_on_timer);
 }
 

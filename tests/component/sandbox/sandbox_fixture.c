@@ -302,6 +302,12 @@ void sandbox_fixture_start(struct sandbox_fixture *fixture, const char *name, co
     pool_invoke(fixture->pool, &answer->invoke, on_answer);
 }
 
+void sandbox_fixture_call(struct sandbox_fixture *fixture, struct answer *answer)
+{
+    pool_invoke(fixture->pool, &answer->invoke, on_answer);
+    sandbox_fixture_await(fixture, answer);
+}
+
 void sandbox_fixture_await(struct sandbox_fixture *fixture, struct answer *answer)
 {
     fixture_until(&fixture->base, fixture_is_set, &answer->is_there);

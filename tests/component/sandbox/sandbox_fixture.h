@@ -47,7 +47,9 @@ void sandbox_fixture_bootstrap(struct sandbox_fixture *fixture, const char *name
 void sandbox_fixture_start(struct sandbox_fixture *fixture, const char *name, const char *payload,
                            struct answer *answer);
 void sandbox_fixture_await(struct sandbox_fixture *fixture, struct answer *answer);
-/* Both. */
+/* With everything in `answer->invoke` filled in. */
+void sandbox_fixture_call(struct sandbox_fixture *fixture, struct answer *answer);
+/* Start and await. */
 void sandbox_fixture_invoke(struct sandbox_fixture *fixture, const char *name, const char *payload,
                             struct answer *answer);
 void answer_close(struct answer *answer);

@@ -12,13 +12,13 @@
 #include <dirent.h>
 #include <fcntl.h>
 #include <grp.h>
+#include <openssl/evp.h>
 #include <poll.h>
 #include <signal.h>
 #include <sys/socket.h>
 #include <sys/stat.h>
 #include <sys/syscall.h>
 #include <sys/wait.h>
-#include <zip.h>
 
 #define TIMEOUT_MS 5000
 #define MEMORY_MB 256
@@ -122,23 +122,30 @@ static void sandbox__context_and_environment__are_lambdas(void **state)
                     "    names = ['function_name', 'function_version', 'invoked_function_arn',\n"
                     "             'memory_limit_in_mb', 'aws_request_id', 'log_group_name']\n"
                     "    left = context.get_remaining_time_in_millis()\n"
-                    "    print(context.log_stream_name)\n"
-                    "    return [getattr(context, name) for name in names] + [\n"
-                    "        4000 < left <= 5000, context.identity.cognito_identity_id,\n"
+                    "    return [event, context.log_stream_name[10:20]] + [\n"
+                    "        getattr(context, name) for name in names] + [\n"
+                    "        0 < left <= 5000, context.identity.cognito_identity_id,\n"
                     "        context.client_context.custom['a'],\n"
-                    "        context.client_context.client.app_title, os.environ['STAGE'],\n"
-                    "        os.environ['AWS_REGION'], os.environ['AWS_EXECUTION_ENV'],\n"
-                    "        os.environ['_X_AMZN_TRACE_ID'], os.environ['TZ'],\n"
-                    "        'AKID' in os.environ['AWS_ACCESS_KEY_ID']]\n");
-    memset(&answer, 0, sizeof(answer));
-    sandbox_fixture_start(&f, "fn", "", &answer);
-    sandbox_fixture_await(&f, &answer);
-    assert_int_equal(answer.outcome, INVOKE_FUNCTION_ERROR); /* no client context: None */
-    answer_close(&answer);
+                    "        context.client_context.client.app_title] + [\n"
+                    "        os.environ[name] for name in ('STAGE', 'AWS_REGION', '_HANDLER',\n"
+                    "        'AWS_EXECUTION_ENV', '_X_AMZN_TRACE_ID', 'TZ')]\n");
+    answer = (struct answer){
+        .invoke = {.function = "fn",
+                   .request_id = "8476a536-e9f4-11e8-9739-2dfe598c3fcd",
+                   .client_context = SLICE_LITERAL("{\"custom\": {\"a\": 7},\n"
+                                                   " \"client\": {\"app_title\": \"shop\"}}"),
+                   .region = "eu-west-1",
+                   .trace_header = "Root=1-5bef4de7-ad49b0e87f6ef6c87fc2e700"}};
 
-    sandbox_fixture_start(&f, "fn", "", &answer);
-    answer_close(&answer); /* nothing yet */
-    sandbox_fixture_await(&f, &answer);
+    sandbox_fixture_call(&f, &answer);
+
+    assert_string_equal(
+        answer.payload,
+        "[{}, \"/[$LATEST]\", \"fn\", \"$LATEST\", "
+        "\"arn:aws:lambda:eu-west-1:000000000000:function:fn\", \"256\", "
+        "\"8476a536-e9f4-11e8-9739-2dfe598c3fcd\", \"/aws/lambda/fn\", true, null, 7, \"shop\", "
+        "\"test\", \"eu-west-1\", \"app.lambda_handler\", \"AWS_Lambda_python3.9\", "
+        "\"Root=1-5bef4de7-ad49b0e87f6ef6c87fc2e700\", \":UTC\"]");
     answer_close(&answer);
     sandbox_fixture_close(&f);
 }
@@ -322,6 +329,74 @@ static void sandbox__new_generation__answers_from_the_new_code(void **state)
     sandbox_fixture_close(&f);
 }
 
+struct unpacking {
+    struct sandbox_code code;
+    bool is_done;
+    enum error rc;
+    char folder[SANDBOX_PATH_BYTES];
+};
+
+static void on_unpacked(struct sandbox_code *code, enum error rc, const char *folder)
+{
+    struct unpacking *unpacking = container_of(code, struct unpacking, code);
+
+    unpacking->is_done = true;
+    unpacking->rc = rc;
+    (void)snprintf(unpacking->folder, sizeof(unpacking->folder), "%s", folder);
+}
+
+static void unpack(struct sandbox_fixture *f, struct unpacking *unpacking, const uint8_t *sha256)
+{
+    /* made by zip(1) of one empty file "app.py" */
+    static const uint8_t zip[] = {
+        0x50, 0x4b, 0x03, 0x04, 0x0a, 0x00, 0x00, 0x00, 0x00, 0x00, 0x00, 0x00, 0x21, 0x00,
+        0x00, 0x00, 0x00, 0x00, 0x00, 0x00, 0x00, 0x00, 0x00, 0x00, 0x00, 0x00, 0x06, 0x00,
+        0x00, 0x00, 0x61, 0x70, 0x70, 0x2e, 0x70, 0x79, 0x50, 0x4b, 0x01, 0x02, 0x1e, 0x03,
+        0x0a, 0x00, 0x00, 0x00, 0x00, 0x00, 0x00, 0x00, 0x21, 0x00, 0x00, 0x00, 0x00, 0x00,
+        0x00, 0x00, 0x00, 0x00, 0x00, 0x00, 0x00, 0x00, 0x06, 0x00, 0x00, 0x00, 0x00, 0x00,
+        0x00, 0x00, 0x00, 0x00, 0x00, 0x00, 0xa4, 0x81, 0x00, 0x00, 0x00, 0x00, 0x61, 0x70,
+        0x70, 0x2e, 0x70, 0x79, 0x50, 0x4b, 0x05, 0x06, 0x00, 0x00, 0x00, 0x00, 0x01, 0x00,
+        0x01, 0x00, 0x34, 0x00, 0x00, 0x00, 0x24, 0x00, 0x00, 0x00, 0x00, 0x00};
+    struct buffer bytes = BUFFER_INIT(BUFFER_UNLIMITED);
+    uint8_t own[EVP_MAX_MD_SIZE];
+
+    buffer_put(&bytes, zip, sizeof(zip));
+    assert_int_equal(EVP_Digest(zip, sizeof(zip), own, NULL, EVP_sha256(), NULL), 1);
+    *unpacking = (struct unpacking){0};
+    f->env->sandbox->code_store(f->env, &unpacking->code,
+                                slice_of(sha256 != NULL ? sha256 : own, SANDBOX_SHA256_BYTES),
+                                &bytes, on_unpacked);
+    fixture_until(&f->base, fixture_is_set, &unpacking->is_done);
+    if (sha256 == NULL && unpacking->rc == OK) {
+        char folder[SANDBOX_PATH_BYTES];
+
+        assert_int_equal(
+            f->env->sandbox->code_find(f->env, slice_of(own, SANDBOX_SHA256_BYTES), folder), OK);
+        assert_string_equal(folder, unpacking->folder);
+    }
+}
+
+static void sandbox__package_stored__found_by_its_hash_only_if_that_is_right(void **state)
+{
+    const uint8_t wrong[SANDBOX_SHA256_BYTES] = {1};
+    struct sandbox_fixture f;
+    struct unpacking unpacking;
+    char path[SANDBOX_PATH_BYTES + 16];
+
+    (void)state;
+    sandbox_fixture_open(&f, best);
+
+    unpack(&f, &unpacking, wrong);
+    assert_int_equal(unpacking.rc, ERR_CORRUPT);
+    unpack(&f, &unpacking, NULL);
+    assert_int_equal(unpacking.rc, OK);
+    (void)snprintf(path, sizeof(path), "%s/app.py", unpacking.folder);
+    assert_int_equal(access(path, R_OK), 0);
+    unpack(&f, &unpacking, NULL); /* once more: it is there already */
+    assert_int_equal(unpacking.rc, OK);
+    sandbox_fixture_close(&f);
+}
+
 /* ---- misbehaved ---------------------------------------------------------------------------- */
 
 static void sandbox__loops_past_its_time_out__is_killed_and_replaced(void **state)
@@ -403,7 +478,7 @@ static void sandbox__takes_too_much_memory__is_killed(void **state)
     (void)state;
     open_python(&f, obedient);
 
-    ask(&f, "len(bytearray(400 << 20)) and time.sleep(3)", &answer);
+    ask(&f, "[bytearray(400 << 20), time.sleep(3)]", &answer);
 
     assert_int_equal(answer.outcome, INVOKE_FUNCTION_ERROR);
     assert_contains(answer.payload, "Runtime exited with error: signal: killed");
@@ -712,6 +787,7 @@ int main(int argc, char **argv)
         cmocka_unit_test(sandbox__burst_of_calls__each_gets_its_own_sandbox),
         cmocka_unit_test(sandbox__large_payloads__pass_up_to_the_limit),
         cmocka_unit_test(sandbox__new_generation__answers_from_the_new_code),
+        cmocka_unit_test(sandbox__package_stored__found_by_its_hash_only_if_that_is_right),
         cmocka_unit_test(sandbox__loops_past_its_time_out__is_killed_and_replaced),
         cmocka_unit_test(sandbox__exits__says_how_and_is_replaced),
         cmocka_unit_test(sandbox__megabytes_of_output__tail_is_kept),

@@ -451,13 +451,15 @@ static void pool__sandbox_ends__error_says_how(void **state)
     static const char killed[] = "Runtime exited with error: signal: killed";
 
     (void)state;
-    expect_exit(SANDBOX_STUB_EXITS, (struct sandbox_exit){SANDBOX_EXITED, 1, NULL}, one);
-    expect_exit(SANDBOX_STUB_EXITS_EARLY, (struct sandbox_exit){SANDBOX_EXITED, 1, NULL}, one);
-    expect_exit(SANDBOX_STUB_EXITS, (struct sandbox_exit){SANDBOX_EXITED, 0, NULL},
+    expect_exit(SANDBOX_STUB_EXITS, (struct sandbox_exit){.end = SANDBOX_EXITED, .code = 1}, one);
+    expect_exit(SANDBOX_STUB_EXITS_EARLY, (struct sandbox_exit){.end = SANDBOX_EXITED, .code = 1},
+                one);
+    expect_exit(SANDBOX_STUB_EXITS, (struct sandbox_exit){.end = SANDBOX_EXITED, .code = 0},
                 "Runtime exited without providing a reason");
-    expect_exit(SANDBOX_STUB_EXITS, (struct sandbox_exit){SANDBOX_OUT_OF_MEMORY, SIGKILL, NULL},
-                killed);
-    expect_exit(SANDBOX_STUB_EXITS, (struct sandbox_exit){SANDBOX_SIGNALLED, SIGSEGV, NULL},
+    expect_exit(SANDBOX_STUB_EXITS,
+                (struct sandbox_exit){.end = SANDBOX_OUT_OF_MEMORY, .code = SIGKILL}, killed);
+    expect_exit(SANDBOX_STUB_EXITS,
+                (struct sandbox_exit){.end = SANDBOX_SIGNALLED, .code = SIGSEGV},
                 "Runtime exited with error: signal: segmentation fault");
 }
 
@@ -472,12 +474,33 @@ static void pool__platform_fails__unavailable(void **state)
 
         open_pool(&f);
         f.behaviour.fate = fates[i];
-        f.behaviour.exit = (struct sandbox_exit){SANDBOX_FAILED, 0, "pivot_root: no"};
+        f.behaviour.exit = (struct sandbox_exit){.end = SANDBOX_FAILED, .why = "pivot_root: no"};
         start_call(&f, &call);
         advance(&f, SECOND);
         assert_int_equal(call.outcome, INVOKE_UNAVAILABLE);
         close_fixture(&f);
     }
+}
+
+static void pool__sandbox_ends_before_it_saw_the_call__another_takes_it(void **state)
+{
+    struct fixture f;
+    struct call call;
+
+    (void)state;
+    open_pool(&f);
+    start_call(&f, &call);
+    advance(&f, SECOND);
+    f.behaviour.fate = SANDBOX_STUB_EXITS;
+    f.behaviour.exit = (struct sandbox_exit){.end = SANDBOX_EXITED, .is_event_unseen = true};
+    start_call(&f, &call);
+    f.behaviour.fate = SANDBOX_STUB_RESPONDS;
+    advance(&f, SECOND);
+
+    assert_int_equal(call.answers, 1);
+    assert_int_equal(call.outcome, INVOKE_OK);
+    assert_int_equal(stats_of(&f).cold_starts, 2);
+    close_fixture(&f);
 }
 
 static void pool__init_error__its_document_and_output(void **state)
@@ -526,7 +549,7 @@ static void pool__crashes_in_a_row__started_more_and_more_slowly(void **state)
     (void)state;
     open_pool(&f);
     f.behaviour.fate = SANDBOX_STUB_EXITS_EARLY;
-    f.behaviour.exit = (struct sandbox_exit){SANDBOX_EXITED, 1, NULL};
+    f.behaviour.exit = (struct sandbox_exit){.end = SANDBOX_EXITED, .code = 1};
     for (int i = 0; i < 3; i++) { /* free of charge */
         start_call(&f, &call);
         advance(&f, 6000);
@@ -711,6 +734,7 @@ int main(void)
         cmocka_unit_test(pool__call_takes_too_long__time_out_and_a_new_sandbox),
         cmocka_unit_test(pool__sandbox_ends__error_says_how),
         cmocka_unit_test(pool__platform_fails__unavailable),
+        cmocka_unit_test(pool__sandbox_ends_before_it_saw_the_call__another_takes_it),
         cmocka_unit_test(pool__init_error__its_document_and_output),
         cmocka_unit_test(pool__init_hangs__time_out),
         cmocka_unit_test(pool__crashes_in_a_row__started_more_and_more_slowly),
