@@ -485,6 +485,15 @@ static bool is_member(const struct group_member *members, size_t count, uint64_t
     return false;
 }
 
+static size_t voter_count(const struct group_member *members, size_t count)
+{
+    size_t voters = 0;
+
+    for (size_t i = 0; i < count; i++)
+        voters += members[i].is_voter;
+    return voters;
+}
+
 static void fault_add(struct cluster *cluster)
 {
     size_t group = random_group(cluster);
@@ -519,7 +528,7 @@ static void fault_remove(struct cluster *cluster)
     if (leader == NULL)
         return;
     count = group_members(leader->replicas[group].group, members);
-    if (count <= cluster->options->nodes)
+    if (voter_count(members, count) <= cluster->options->nodes)
         return;
     id = members[rng_below(&cluster->rng, count)].id;
     if (id == leader->id && consensus_chance(cluster, 70))
