@@ -14,6 +14,8 @@
 #include "proto/base/check.h"
 #include "proto/base/encode.h"
 
+#include <linux/sockios.h>
+#include <sys/ioctl.h>
 #include <unistd.h>
 
 #define ROOM_MIN 2048                   /* do not read into less */
@@ -468,6 +470,20 @@ static enum http_wait wait_of(const struct http_connection *connection)
     return list_is_empty(&connection->requests) ? HTTP_WAIT_IDLE : HTTP_WAIT_NONE;
 }
 
+/* What the client has not taken yet, in the system's buffer too: that one is refilled only in large
+ * steps, and a slow client would seem to take nothing for long. */
+static size_t untaken_bytes(const struct http_connection *connection)
+{
+    size_t bytes = uv_stream_get_write_queue_size((const uv_stream_t *)&connection->tcp);
+    uv_os_fd_t fd;
+    int buffered;
+
+    if (uv_fileno((const uv_handle_t *)&connection->tcp, &fd) == 0 &&
+        ioctl(fd, SIOCOUTQ, &buffered) == 0)
+        bytes += (size_t)buffered;
+    return bytes;
+}
+
 static void settle_wait(struct http_connection *connection)
 {
     enum http_wait wait = wait_of(connection);
@@ -481,7 +497,7 @@ static void settle_wait(struct http_connection *connection)
     if (wait == HTTP_WAIT_BODY)
         connection->wait_mark = connection->reading->reader.body.size;
     else if (wait == HTTP_WAIT_WRITE)
-        connection->wait_mark = uv_stream_get_write_queue_size(stream_of(connection));
+        connection->wait_mark = untaken_bytes(connection);
     http_server_wait(connection, wait);
 }
 
@@ -516,7 +532,7 @@ void http_connection_turn(struct http_connection *connection)
 
 void http_connection_on_timeout(struct http_connection *connection)
 {
-    size_t queued = uv_stream_get_write_queue_size(stream_of(connection));
+    size_t untaken = 0;
 
     switch (connection->wait) {
     case HTTP_WAIT_HEAD:
@@ -526,8 +542,9 @@ void http_connection_on_timeout(struct http_connection *connection)
         http_connection_turn(connection);
         break;
     case HTTP_WAIT_WRITE:
-        if (queued < connection->wait_mark) {
-            connection->wait_mark = queued;
+        untaken = untaken_bytes(connection);
+        if (untaken < connection->wait_mark) {
+            connection->wait_mark = untaken;
             http_server_wait(connection, HTTP_WAIT_WRITE);
             break;
         }

@@ -286,6 +286,7 @@ static void http_reader__bad_chunks__refused(void **state)
         {400, "5\r\nhelloXX0\r\n\r\n"},
         {400, "5\r\nhello\n0\r\n\r\n"},
         {400, "5\r\nhello\rX0\r\n\r\n"},
+        {400, "5\r\nhelloX\n0\r\n\r\n"},
         {400, "5;a\x01\r\nhello\r\n0\r\n\r\n"},
         {400, "5;a\nb\r\nhello\r\n0\r\n\r\n"},
         {400, "0\r\n folded\r\n\r\n"},

@@ -314,6 +314,22 @@ static void http_server__head_and_old_clients__as_http_says(void **state)
     DONE;
 }
 
+static void http_server__last_request_says_close__only_its_answer_closes(void **state)
+{
+    WITH_SERVER(0);
+
+    client_send(&c, GET("/hold1") "GET /hold2 HTTP/1.1\r\nHost: h\r\nConnection: close\r\n\r\n" GET(
+                        "/never"));
+    await_handled(&c, 2);
+    answer_held(&f, 0);
+    answer_held(&f, 1);
+    client_await(&c, "GMT\r\n\r\n/hold1");
+    client_await(&c, "GMT\r\nConnection: close\r\n\r\n/hold2");
+    client_await_end(&c);
+    assert_int_equal(f.handled, 2);
+    DONE;
+}
+
 static void http_server__client_half_closed__still_answered(void **state)
 {
     WITH_SERVER(0);
@@ -558,6 +574,23 @@ static void http_server__head_takes_too_long__408(void **state)
     DONE;
 }
 
+static void http_server__next_head_behind_a_slow_one__has_its_own_time(void **state)
+{
+    WITH_SERVER(.head_timeout_ms = 1000);
+
+    client_send(&c, GET("/first"));
+    client_await(&c, "GET /first ");
+    client_send(&c, "GET /a HT");
+    pump(&f, -1, 0);
+    fake_env_advance(&f.fake, 900000);
+    client_send(&c, "TP/1.1\r\nHost: h\r\n\r\nGET /b HT");
+    client_await(&c, "GET /a ");
+    fake_env_advance(&f.fake, 900000);
+    client_send(&c, "TP/1.1\r\nHost: h\r\n\r\n");
+    client_await(&c, "GET /b ");
+    DONE;
+}
+
 static void http_server__body_without_progress__408(void **state)
 {
     AUTO(buffer) part = BUFFER_INIT(BUFFER_UNLIMITED);
@@ -631,21 +664,26 @@ static void http_server__answer_not_taken__closed(void **state)
 
 static void http_server__answer_taken_slowly__complete(void **state)
 {
+    const int small = 65536; /* so that most of the answer stays with the server */
     char bytes[65536];
     size_t total = 0;
     WITH_SERVER(.write_timeout_ms = 1000);
 
+    assert_int_equal(setsockopt(c.fd, SOL_SOCKET, SO_RCVBUF, &small, sizeof(small)), 0);
     client_send(&c, GET("/big"));
     await_handled(&c, 1);
-    while (total < 8 << 20) {
-        ssize_t size = recv(c.fd, bytes, sizeof(bytes), 0);
+    for (size_t step = 1 << 20; step <= 8 << 20; step += 1 << 20) {
+        while (total < step) {
+            ssize_t size = recv(c.fd, bytes, sizeof(bytes), 0);
 
-        if (size > 0)
-            total += (size_t)size;
-        else
-            pump(&f, c.fd, POLLIN);
-        if (total % (1 << 20) < sizeof(bytes))
-            fake_env_advance(&f.fake, 100000);
+            assert_int_not_equal(size, 0); /* closed */
+            if (size > 0)
+                total += (size_t)size;
+            else
+                pump(&f, c.fd, POLLIN);
+        }
+        (void)uv_run(&f.loop, UV_RUN_NOWAIT); /* the server fills what was emptied */
+        fake_env_advance(&f.fake, 700000);
     }
     client_receive(&c);
     client_send(&c, GET("/next"));
@@ -802,6 +840,7 @@ int main(void)
         cmocka_unit_test(http_server__large_bodies__gathered_whole),
         cmocka_unit_test(http_server__large_body_in_small_chunks__decoded),
         cmocka_unit_test(http_server__head_and_old_clients__as_http_says),
+        cmocka_unit_test(http_server__last_request_says_close__only_its_answer_closes),
         cmocka_unit_test(http_server__client_half_closed__still_answered),
         cmocka_unit_test(http_server__pipelined_answered_out_of_order__sent_in_order),
         cmocka_unit_test(http_server__pipelined_more_than_allowed__not_read_until_answered),
@@ -817,6 +856,7 @@ int main(void)
         cmocka_unit_test(http_server__head_too_large__431),
         cmocka_unit_test(http_server__too_many_connections__503),
         cmocka_unit_test(http_server__head_takes_too_long__408),
+        cmocka_unit_test(http_server__next_head_behind_a_slow_one__has_its_own_time),
         cmocka_unit_test(http_server__body_without_progress__408),
         cmocka_unit_test(http_server__idle_for_too_long__closed_silently),
         cmocka_unit_test(http_server__handler_takes_long__connection_stays),
