@@ -4,7 +4,8 @@
 
 enum { COMMAND_PUT = 1, COMMAND_RELEASE = 2, QUERY_GET = 3 }; /* on the wire: never renumber */
 
-/* Keys: 'c' sha256 number -> checksum, bytes;  'o' sha256 number owner -> nothing. */
+/* Keys: 'c' sha256 number -> checksum, bytes;  'o' sha256 number owner -> nothing;
+ * 'n' sha256 number -> how many owners. */
 #define CHUNK_NAME_BYTES (BLOB_SHA256_BYTES + 4)
 #define CHUNK_KEY_BYTES (1 + CHUNK_NAME_BYTES)
 #define OWNER_KEY_BYTES (CHUNK_KEY_BYTES + BLOB_OWNER_BYTES)
@@ -66,18 +67,43 @@ static void owner_key(struct slice name, struct slice owner, uint8_t key[OWNER_K
     memcpy(key + CHUNK_KEY_BYTES, owner.data, BLOB_OWNER_BYTES);
 }
 
-static bool has_owner(struct shard_state *state, struct slice name)
+static bool is_owner(struct shard_state *state, struct slice name, struct slice owner)
 {
-    uint8_t prefix[CHUNK_KEY_BYTES];
-    struct shard_cursor *cursor = shard_cursor_open(state);
-    bool found;
+    struct buffer nothing = BUFFER_INIT(0);
+    uint8_t key[OWNER_KEY_BYTES];
 
-    chunk_key('o', name, prefix);
-    shard_cursor_seek(cursor, slice_of(prefix, sizeof(prefix)));
-    found = shard_cursor_valid(cursor) &&
-            slice_starts_with(shard_cursor_key(cursor), slice_of(prefix, sizeof(prefix)));
-    shard_cursor_close(cursor);
-    return found;
+    owner_key(name, owner, key);
+    return shard_get(state, slice_of(key, sizeof(key)), &nothing) == OK;
+}
+
+static uint32_t owner_count(struct shard_state *state, struct slice name)
+{
+    struct buffer value = BUFFER_INIT(4);
+    uint8_t key[CHUNK_KEY_BYTES];
+    struct reader reader;
+    uint32_t count = 0;
+
+    chunk_key('n', name, key);
+    if (shard_get(state, slice_of(key, sizeof(key)), &value) == OK) {
+        reader = reader_of(buffer_slice(&value));
+        count = reader_u32(&reader);
+    }
+    buffer_close(&value);
+    return count;
+}
+
+static void set_owner_count(struct shard_state *state, struct slice name, uint32_t count)
+{
+    struct buffer value = BUFFER_INIT(4);
+    uint8_t key[CHUNK_KEY_BYTES];
+
+    chunk_key('n', name, key);
+    buffer_put_u32(&value, count);
+    if (count > 0)
+        shard_put(state, slice_of(key, sizeof(key)), buffer_slice(&value));
+    else
+        shard_delete(state, slice_of(key, sizeof(key)));
+    buffer_close(&value);
 }
 
 static enum error put(struct shard_state *state, struct slice name, struct reader *reader)
@@ -91,10 +117,13 @@ static enum error put(struct shard_state *state, struct slice name, struct reade
         return ERR_INVALID;
     if (XXH3_64bits(reader->rest.data, reader->rest.size) != checksum)
         return ERR_CORRUPT;
-    if (!has_owner(state, name)) { /* else the same bytes are there already */
+    if (is_owner(state, name, owner))
+        return OK;
+    if (owner_count(state, name) == 0) { /* else the same bytes are there already */
         chunk_key('c', name, key);
         shard_put(state, slice_of(key, CHUNK_KEY_BYTES), value);
     }
+    set_owner_count(state, name, owner_count(state, name) + 1);
     owner_key(name, owner, key);
     shard_put(state, slice_of(key, OWNER_KEY_BYTES), SLICE_LITERAL(""));
     return OK;
@@ -107,9 +136,12 @@ static enum error release(struct shard_state *state, struct slice name, struct r
 
     if (!reader->ok || reader->rest.size != 0)
         return ERR_INVALID;
+    if (!is_owner(state, name, owner))
+        return OK;
     owner_key(name, owner, key);
     shard_delete(state, slice_of(key, OWNER_KEY_BYTES));
-    if (!has_owner(state, name)) {
+    set_owner_count(state, name, owner_count(state, name) - 1);
+    if (owner_count(state, name) == 0) {
         chunk_key('c', name, key);
         shard_delete(state, slice_of(key, CHUNK_KEY_BYTES));
     }

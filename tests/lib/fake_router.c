@@ -91,6 +91,7 @@ void fake_router_apply(struct shard_router *router, uint32_t shard, enum shard_e
         .random = env_random(router->env),
     };
 
+    fake_state_begin_command(fake_router_state(router, shard, engine));
     router->engines[engine]->apply(fake_router_state(router, shard, engine), &moment, command,
                                    reply);
 }
@@ -98,6 +99,7 @@ void fake_router_apply(struct shard_router *router, uint32_t shard, enum shard_e
 void fake_router_query(struct shard_router *router, uint32_t shard, enum shard_engine_id engine,
                        struct slice query, struct buffer *reply)
 {
+    fake_state_begin_command(fake_router_state(router, shard, engine));
     router->engines[engine]->read(fake_router_state(router, shard, engine), query, reply);
 }
 

@@ -10,7 +10,9 @@ struct record {
 struct shard_state {        /* of one engine in one shard */
     struct record *records; /* sorted by key */
     size_t count;
-    size_t cursors; /* open ones: nothing may be put meanwhile */
+    size_t cursors;      /* open ones: nothing may be put meanwhile */
+    bool tells_commands; /* fake_state_begin_command is called */
+    size_t writes;       /* of the command at hand */
 };
 
 struct shard_cursor {
@@ -56,6 +58,7 @@ void shard_put(struct shard_state *state, struct slice key, struct slice value)
     struct record *record;
 
     CHECK(state->cursors == 0);
+    state->writes++;
     if (!state_has(state, index, key)) {
         state->records =
             check_realloc(state->records, (state->count + 1) * sizeof(*state->records));
@@ -77,6 +80,7 @@ void shard_delete(struct shard_state *state, struct slice key)
     size_t index = state_seek(state, key);
 
     CHECK(state->cursors == 0);
+    state->writes++;
     if (!state_has(state, index, key))
         return;
     buffer_close(&state->records[index].key);
@@ -89,6 +93,12 @@ void shard_delete(struct shard_state *state, struct slice key)
 struct shard_state *fake_state_new(void)
 {
     return check_calloc(1, sizeof(struct shard_state));
+}
+
+void fake_state_begin_command(struct shard_state *state)
+{
+    state->tells_commands = true;
+    state->writes = 0;
 }
 
 size_t fake_state_count(const struct shard_state *state)
@@ -110,6 +120,7 @@ struct shard_cursor *shard_cursor_open(struct shard_state *state)
 {
     struct shard_cursor *cursor = check_calloc(1, sizeof(*cursor));
 
+    CHECK(!state->tells_commands || state->writes == 0); /* as the real one: look first, then put */
     cursor->state = state;
     state->cursors++;
     return cursor;

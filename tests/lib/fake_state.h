@@ -8,6 +8,9 @@
 
 struct shard_state *fake_state_new(void);
 void fake_state_free(struct shard_state *state);
+/* Before each command and each query: then a cursor that is opened after the command's first put is
+ * caught, which the real state does not allow either. */
+void fake_state_begin_command(struct shard_state *state);
 size_t fake_state_count(const struct shard_state *state); /* keys */
 
 #endif
