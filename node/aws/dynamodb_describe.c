@@ -186,7 +186,7 @@ static void list_tables(struct dynamodb_call *call)
     struct json_write json = json_write_to(&body);
     struct listing listing = {.json = &json,
                               .after = dynamodb_text(call, "ExclusiveStartTableName"),
-                              .left = limit != NULL ? (int64_t)json_number_value(limit) : LIST_MAX};
+                              .left = limit != NULL ? dynamodb_shape_integer(limit) : LIST_MAX};
 
     json_begin_object(&json);
     json_key(&json, "TableNames");

@@ -245,7 +245,7 @@ static const char *read_options(struct range_call *range, const struct expressio
 {
     const struct dynamodb_call *call = &range->call;
     const json_t *limit = dynamodb_member(call, "Limit");
-    double rows = limit != NULL ? json_number_value(limit) : 0;
+    int64_t rows = dynamodb_shape_integer(limit);
     const char *select = dynamodb_text(call, "Select");
 
     range->has_limit = limit != NULL;
@@ -376,13 +376,13 @@ static const char *read_segments(struct range_call *range, uint32_t *segment, ui
     if (total_member == NULL)
         return "The TotalSegments parameter is required but was not present in the request when "
                "Segment parameter is present";
-    if (json_number_value(segment_member) < 0)
+    if (dynamodb_shape_integer(segment_member) < 0)
         return arena_printf(range->call.arena,
                             "1 validation error detected: Value '%lld' at 'segment' failed to "
                             "satisfy constraint: Member must have value greater than or equal to 0",
-                            (long long)json_number_value(segment_member));
-    *segment = (uint32_t)json_number_value(segment_member);
-    *total = (uint32_t)json_number_value(total_member);
+                            (long long)dynamodb_shape_integer(segment_member));
+    *segment = (uint32_t)dynamodb_shape_integer(segment_member);
+    *total = (uint32_t)dynamodb_shape_integer(total_member);
     if (*segment < *total)
         return NULL;
     return arena_printf(range->call.arena,

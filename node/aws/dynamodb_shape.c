@@ -292,10 +292,21 @@ static bool is_choice(const char *choices, const char *text)
     return false;
 }
 
+int64_t dynamodb_shape_integer(const json_t *number)
+{
+    double real = json_real_value(number);
+
+    if (!json_is_real(number))
+        return json_integer_value(number);
+    if (real >= 9.2e18)
+        return INT64_MAX;
+    return real <= -9.2e18 ? INT64_MIN : (int64_t)real;
+}
+
 static int64_t length_of(const struct shape *shape, const json_t *value)
 {
     if (shape->kind == SHAPE_INTEGER || shape->kind == SHAPE_LONG)
-        return json_is_real(value) ? (int64_t)json_real_value(value) : json_integer_value(value);
+        return dynamodb_shape_integer(value);
     if (json_is_string(value))
         return (int64_t)json_string_length(value);
     return (int64_t)(json_is_array(value) ? json_array_size(value) : json_object_size(value));

@@ -46,6 +46,10 @@ const char *dynamodb_shape_types(struct arena *arena, const struct shape *member
 const char *dynamodb_shape_constraints(struct arena *arena, const struct shape *members,
                                        const json_t *object);
 
+/* A number as a whole one, cut off towards zero; at the edge when it is out of range. 0 for NULL.
+ */
+int64_t dynamodb_shape_integer(const json_t *number);
+
 /* Members that several operations share. */
 extern const struct shape dynamodb_shape_attribute[]; /* the members of an AttributeValue */
 

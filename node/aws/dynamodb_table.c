@@ -13,14 +13,13 @@
 #include "node/aws/dynamodb_describe.h"
 #include "node/aws/dynamodb_drop.h"
 #include "node/aws/dynamodb_members.h"
+#include "node/aws/dynamodb_schema.h"
 #include "proto/base/check.h"
 #include "proto/base/encode.h"
 #include "proto/base/log.h"
 
 #define WAIT_US 5000
 #define WAIT_TRIES 1000
-#define CAPACITY_MAX INT64_C(1000000000000)
-#define TAGS_MAX 50
 
 /* ---- shapes ---------------------------------------------------------------------------------- */
 
@@ -208,198 +207,6 @@ static void answer_nothing(struct table_call *table)
     dynamodb_answer(&table->call, &body);
 }
 
-/* ---- reading the request --------------------------------------------------------------------- */
-
-static const char *refuse_unsupported(const struct dynamodb_call *call)
-{
-    static const char *const members[] = {"GlobalSecondaryIndexes", "LocalSecondaryIndexes",
-                                          "GlobalSecondaryIndexUpdates", "ReplicaUpdates",
-                                          "ResourcePolicy"};
-    const json_t *stream = dynamodb_member(call, "StreamSpecification");
-
-    for (size_t i = 0; i < ARRAY_COUNT(members); i++) {
-        const json_t *member = dynamodb_member(call, members[i]);
-
-        if (member != NULL && (!json_is_array(member) || json_array_size(member) > 0))
-            return arena_printf(call->arena, "Not supported here yet: %s", members[i]);
-    }
-    if (stream != NULL && json_is_true(json_object_get(stream, "StreamEnabled")))
-        return "Not supported here yet: StreamSpecification";
-    return NULL;
-}
-
-static const char *read_throughput(struct table_call *table)
-{
-    struct dynamodb_call *call = &table->call;
-    const json_t *throughput = dynamodb_member(call, "ProvisionedThroughput");
-    int64_t reads = (int64_t)json_number_value(json_object_get(throughput, "ReadCapacityUnits"));
-    int64_t writes = (int64_t)json_number_value(json_object_get(throughput, "WriteCapacityUnits"));
-
-    if (dynamodb_member(call, "BillingMode") != NULL)
-        table->record.is_on_demand = dynamodb_text_is(call, "BillingMode", "PAY_PER_REQUEST");
-    if (table->record.is_on_demand && throughput != NULL)
-        return "One or more parameter values were invalid: Neither ReadCapacityUnits nor "
-               "WriteCapacityUnits can be specified when BillingMode is PAY_PER_REQUEST";
-    if (table->record.is_on_demand) {
-        table->record.read_units = 0;
-        table->record.write_units = 0;
-        return NULL;
-    }
-    if (throughput == NULL && table->record.read_units > 0)
-        return NULL; /* an update that leaves it as it is */
-    if (throughput == NULL)
-        return "One or more parameter values were invalid: ReadCapacityUnits and "
-               "WriteCapacityUnits must both be specified when BillingMode is PROVISIONED";
-    if (reads > CAPACITY_MAX)
-        return arena_printf(call->arena, "Given value %lld for ReadCapacityUnits is out of bounds",
-                            (long long)reads);
-    if (writes > CAPACITY_MAX)
-        return arena_printf(call->arena, "Given value %lld for WriteCapacityUnits is out of bounds",
-                            (long long)writes);
-    table->record.read_units = (uint64_t)reads;
-    table->record.write_units = (uint64_t)writes;
-    return NULL;
-}
-
-static enum item_type type_of(const char *name)
-{
-    if (name[0] == 'N')
-        return ITEM_N;
-    return name[0] == 'B' ? ITEM_B : ITEM_S;
-}
-
-static Skein__Wire__TableAttribute *new_attribute(struct arena *arena, const char *name,
-                                                  enum item_type type)
-{
-    Skein__Wire__TableAttribute *attribute = arena_alloc(arena, sizeof(*attribute));
-
-    skein__wire__table_attribute__init(attribute);
-    attribute->name = (char *)(uintptr_t)name;
-    attribute->type = type;
-    return attribute;
-}
-
-static const Skein__Wire__TableAttribute *find_definition(const Skein__Wire__Table *record,
-                                                          const char *name)
-{
-    for (size_t i = 0; i < record->n_definitions; i++)
-        if (strcmp(record->definitions[i]->name, name) == 0)
-            return record->definitions[i];
-    return NULL;
-}
-
-static const char *name_in(const json_t *element)
-{
-    return json_string_value(json_object_get(element, "AttributeName"));
-}
-
-static const char *read_definitions(struct table_call *table)
-{
-    const json_t *list = dynamodb_member(&table->call, "AttributeDefinitions");
-    struct arena *arena = table->call.arena;
-
-    table->record.definitions =
-        arena_alloc(arena, (json_array_size(list) + 1) * sizeof(*table->record.definitions));
-    for (size_t i = 0; i < json_array_size(list); i++) {
-        const json_t *element = json_array_get(list, i);
-        const char *type = json_string_value(json_object_get(element, "AttributeType"));
-
-        if (find_definition(&table->record, name_in(element)) != NULL)
-            return arena_printf(arena,
-                                "One or more parameter values were invalid: Duplicate "
-                                "AttributeName in AttributeDefinitions: %s",
-                                name_in(element));
-        table->record.definitions[table->record.n_definitions++] =
-            new_attribute(arena, name_in(element), type_of(type));
-    }
-    return NULL;
-}
-
-/* "[a, b]" */
-static const char *names_text(struct arena *arena, const json_t *list)
-{
-    const char *text = "";
-
-    for (size_t i = 0; i < json_array_size(list); i++)
-        text = arena_printf(arena, "%s%s%s", text, i > 0 ? ", " : "",
-                            name_in(json_array_get(list, i)));
-    return arena_printf(arena, "[%s]", text);
-}
-
-static const char *read_keys(struct table_call *table)
-{
-    const json_t *list = dynamodb_member(&table->call, "KeySchema");
-    struct arena *arena = table->call.arena;
-    size_t count = json_array_size(list);
-
-    for (size_t i = 0; i < count; i++) {
-        const char *type = json_string_value(json_object_get(json_array_get(list, i), "KeyType"));
-
-        if (strcmp(type, i == 0 ? "HASH" : "RANGE") != 0)
-            return i == 0 ? "Invalid KeySchema: The first KeySchemaElement is not a HASH key type"
-                          : "Invalid KeySchema: The second KeySchemaElement is not a RANGE key "
-                            "type";
-    }
-    if (count == 2 &&
-        strcmp(name_in(json_array_get(list, 0)), name_in(json_array_get(list, 1))) == 0)
-        return "Both the Hash Key and the Range Key element in the KeySchema have the same name";
-    table->record.keys = arena_alloc(arena, count * sizeof(*table->record.keys));
-    for (size_t i = 0; i < count; i++) {
-        const char *name = name_in(json_array_get(list, i));
-        const Skein__Wire__TableAttribute *definition = find_definition(&table->record, name);
-
-        if (definition == NULL)
-            return arena_printf(
-                arena,
-                "One or more parameter values were invalid: Some index key attributes are not "
-                "defined in AttributeDefinitions. Keys: %s, AttributeDefinitions: %s",
-                names_text(arena, list),
-                names_text(arena, dynamodb_member(&table->call, "AttributeDefinitions")));
-        table->record.keys[table->record.n_keys++] =
-            new_attribute(arena, definition->name, (enum item_type)definition->type);
-    }
-    return NULL;
-}
-
-static void set_tag(struct table_call *table, const char *key, const char *value)
-{
-    Skein__Wire__TableTag *tag;
-
-    for (size_t i = 0; i < table->record.n_tags; i++)
-        if (strcmp(table->record.tags[i]->key, key) == 0) {
-            table->record.tags[i]->value = (char *)(uintptr_t)value;
-            return;
-        }
-    tag = arena_alloc(table->call.arena, sizeof(*tag));
-    skein__wire__table_tag__init(tag);
-    tag->key = (char *)(uintptr_t)key;
-    tag->value = (char *)(uintptr_t)value;
-    table->record.tags[table->record.n_tags++] = tag;
-}
-
-/* Adds the request's Tags to those the record has. */
-static const char *read_tags(struct table_call *table)
-{
-    const json_t *list = dynamodb_member(&table->call, "Tags");
-    size_t room = table->record.n_tags + json_array_size(list) + 1;
-    Skein__Wire__TableTag **old = table->record.tags;
-
-    table->record.tags = arena_alloc(table->call.arena, room * sizeof(*table->record.tags));
-    for (size_t i = 0; i < table->record.n_tags; i++) {
-        table->record.tags[i] = arena_alloc(table->call.arena, sizeof(**old));
-        *table->record.tags[i] = *old[i];
-    }
-    for (size_t i = 0; i < json_array_size(list); i++) {
-        const json_t *tag = json_array_get(list, i);
-
-        set_tag(table, json_string_value(json_object_get(tag, "Key")),
-                json_string_value(json_object_get(tag, "Value")));
-    }
-    return table->record.n_tags <= TAGS_MAX
-               ? NULL
-               : "One or more parameter values were invalid: Too many tags: a table can have 50";
-}
-
 /* ---- CreateTable ----------------------------------------------------------------------------- */
 
 static bool on_create_conflict(struct table_call *table)
@@ -427,15 +234,13 @@ static const char *read_create(struct table_call *table)
     const char *why = dynamodb_check_table_name(table->name);
 
     if (why == NULL)
-        why = read_throughput(table);
+        why = dynamodb_read_throughput(call, &table->record);
     if (why == NULL)
-        why = read_definitions(table);
+        why = dynamodb_read_schema(call, &table->record);
     if (why == NULL)
-        why = read_keys(table);
+        why = dynamodb_read_tags(call, &table->record);
     if (why == NULL)
-        why = read_tags(table);
-    if (why == NULL)
-        why = refuse_unsupported(call);
+        why = dynamodb_refuse_unsupported(call);
     return why;
 }
 
@@ -578,7 +383,7 @@ static void on_updated(struct table_call *table)
 static const char *read_table_update(struct table_call *table)
 {
     struct dynamodb_call *call = &table->call;
-    const char *why = read_throughput(table);
+    const char *why = dynamodb_read_throughput(call, &table->record);
 
     table->record.is_protected =
         dynamodb_flag(call, "DeletionProtectionEnabled", table->record.is_protected);
@@ -596,7 +401,7 @@ static const char *check_table_update(const struct dynamodb_call *call)
     bool has_any = false;
 
     if (why == NULL)
-        why = refuse_unsupported(call);
+        why = dynamodb_refuse_unsupported(call);
     for (size_t i = 0; i < ARRAY_COUNT(members); i++)
         has_any = has_any || dynamodb_member(call, members[i]) != NULL;
     if (why == NULL && !has_any)
@@ -633,7 +438,7 @@ static void tag_resource(struct dynamodb_call *call)
 
     if (!begin_change(table, dynamodb_text(call, "ResourceArn")))
         return;
-    why = read_tags(table);
+    why = dynamodb_read_tags(call, &table->record);
     if (why != NULL) {
         dynamodb_invalid(call, why);
         return;

@@ -112,6 +112,10 @@ static void constraints__one_message_for_all(void **state)
         {"ListTables", "{\"Limit\":101}", VALIDATION,
          "1 validation error detected: Value '101' at 'limit' failed to satisfy constraint: Member "
          "must have value less than or equal to 100"},
+        {"Scan", "{\"TableName\":\"abc\",\"Limit\":-1.2676506002282294e30}", VALIDATION,
+         "1 validation error detected: Value '-1.2676506002282294e30' at 'limit' failed to satisfy "
+         "constraint: "
+         "Member must have value greater than or equal to 1"},
         {"CreateTable",
          "{\"TableName\":\"abc\",\"AttributeDefinitions\":[{\"AttributeName\":\"a\","
          "\"AttributeType\":\"Q\"}],\"KeySchema\":[]}",

@@ -1,0 +1,203 @@
+#include "node/aws/dynamodb_schema.h"
+
+#include "proto/base/check.h"
+
+#define CAPACITY_MAX INT64_C(1000000000000)
+#define TAGS_MAX 50
+
+const char *dynamodb_refuse_unsupported(const struct dynamodb_call *call)
+{
+    static const char *const members[] = {"GlobalSecondaryIndexes", "LocalSecondaryIndexes",
+                                          "GlobalSecondaryIndexUpdates", "ReplicaUpdates",
+                                          "ResourcePolicy"};
+    const json_t *stream = dynamodb_member(call, "StreamSpecification");
+
+    for (size_t i = 0; i < ARRAY_COUNT(members); i++) {
+        const json_t *member = dynamodb_member(call, members[i]);
+
+        if (member != NULL && (!json_is_array(member) || json_array_size(member) > 0))
+            return arena_printf(call->arena, "Not supported here yet: %s", members[i]);
+    }
+    if (stream != NULL && json_is_true(json_object_get(stream, "StreamEnabled")))
+        return "Not supported here yet: StreamSpecification";
+    return NULL;
+}
+
+const char *dynamodb_read_throughput(struct dynamodb_call *call, Skein__Wire__Table *record)
+{
+    const json_t *throughput = dynamodb_member(call, "ProvisionedThroughput");
+    int64_t reads = dynamodb_shape_integer(json_object_get(throughput, "ReadCapacityUnits"));
+    int64_t writes = dynamodb_shape_integer(json_object_get(throughput, "WriteCapacityUnits"));
+
+    if (dynamodb_member(call, "BillingMode") != NULL)
+        record->is_on_demand = dynamodb_text_is(call, "BillingMode", "PAY_PER_REQUEST");
+    if (record->is_on_demand && throughput != NULL)
+        return "One or more parameter values were invalid: Neither ReadCapacityUnits nor "
+               "WriteCapacityUnits can be specified when BillingMode is PAY_PER_REQUEST";
+    if (record->is_on_demand) {
+        record->read_units = 0;
+        record->write_units = 0;
+        return NULL;
+    }
+    if (throughput == NULL && record->read_units > 0)
+        return NULL; /* an update that leaves it as it is */
+    if (throughput == NULL)
+        return "One or more parameter values were invalid: ReadCapacityUnits and "
+               "WriteCapacityUnits must both be specified when BillingMode is PROVISIONED";
+    if (reads > CAPACITY_MAX)
+        return arena_printf(call->arena, "Given value %lld for ReadCapacityUnits is out of bounds",
+                            (long long)reads);
+    if (writes > CAPACITY_MAX)
+        return arena_printf(call->arena, "Given value %lld for WriteCapacityUnits is out of bounds",
+                            (long long)writes);
+    record->read_units = (uint64_t)reads;
+    record->write_units = (uint64_t)writes;
+    return NULL;
+}
+
+static enum item_type type_of(const char *name)
+{
+    if (name[0] == 'N')
+        return ITEM_N;
+    return name[0] == 'B' ? ITEM_B : ITEM_S;
+}
+
+static Skein__Wire__TableAttribute *new_attribute(struct arena *arena, const char *name,
+                                                  enum item_type type)
+{
+    Skein__Wire__TableAttribute *attribute = arena_alloc(arena, sizeof(*attribute));
+
+    skein__wire__table_attribute__init(attribute);
+    attribute->name = (char *)(uintptr_t)name;
+    attribute->type = type;
+    return attribute;
+}
+
+static const Skein__Wire__TableAttribute *find_definition(const Skein__Wire__Table *record,
+                                                          const char *name)
+{
+    for (size_t i = 0; i < record->n_definitions; i++)
+        if (strcmp(record->definitions[i]->name, name) == 0)
+            return record->definitions[i];
+    return NULL;
+}
+
+static const char *name_in(const json_t *element)
+{
+    return json_string_value(json_object_get(element, "AttributeName"));
+}
+
+static const char *read_definitions(struct dynamodb_call *call, Skein__Wire__Table *record)
+{
+    const json_t *list = dynamodb_member(call, "AttributeDefinitions");
+    struct arena *arena = call->arena;
+
+    record->definitions =
+        arena_alloc(arena, (json_array_size(list) + 1) * sizeof(*record->definitions));
+    for (size_t i = 0; i < json_array_size(list); i++) {
+        const json_t *element = json_array_get(list, i);
+        const char *type = json_string_value(json_object_get(element, "AttributeType"));
+
+        if (find_definition(record, name_in(element)) != NULL)
+            return arena_printf(arena,
+                                "One or more parameter values were invalid: Duplicate "
+                                "AttributeName in AttributeDefinitions: %s",
+                                name_in(element));
+        record->definitions[record->n_definitions++] =
+            new_attribute(arena, name_in(element), type_of(type));
+    }
+    return NULL;
+}
+
+/* "[a, b]" */
+static const char *names_text(struct arena *arena, const json_t *list)
+{
+    const char *text = "";
+
+    for (size_t i = 0; i < json_array_size(list); i++)
+        text = arena_printf(arena, "%s%s%s", text, i > 0 ? ", " : "",
+                            name_in(json_array_get(list, i)));
+    return arena_printf(arena, "[%s]", text);
+}
+
+static const char *read_keys(struct dynamodb_call *call, Skein__Wire__Table *record)
+{
+    const json_t *list = dynamodb_member(call, "KeySchema");
+    struct arena *arena = call->arena;
+    size_t count = json_array_size(list);
+
+    for (size_t i = 0; i < count; i++) {
+        const char *type = json_string_value(json_object_get(json_array_get(list, i), "KeyType"));
+
+        if (strcmp(type, i == 0 ? "HASH" : "RANGE") != 0)
+            return i == 0 ? "Invalid KeySchema: The first KeySchemaElement is not a HASH key type"
+                          : "Invalid KeySchema: The second KeySchemaElement is not a RANGE key "
+                            "type";
+    }
+    if (count == 2 &&
+        strcmp(name_in(json_array_get(list, 0)), name_in(json_array_get(list, 1))) == 0)
+        return "Both the Hash Key and the Range Key element in the KeySchema have the same name";
+    record->keys = arena_alloc(arena, count * sizeof(*record->keys));
+    for (size_t i = 0; i < count; i++) {
+        const char *name = name_in(json_array_get(list, i));
+        const Skein__Wire__TableAttribute *definition = find_definition(record, name);
+
+        if (definition == NULL)
+            return arena_printf(
+                arena,
+                "One or more parameter values were invalid: Some index key attributes are not "
+                "defined in AttributeDefinitions. Keys: %s, AttributeDefinitions: %s",
+                names_text(arena, list),
+                names_text(arena, dynamodb_member(call, "AttributeDefinitions")));
+        record->keys[record->n_keys++] =
+            new_attribute(arena, definition->name, (enum item_type)definition->type);
+    }
+    return NULL;
+}
+
+static void set_tag(struct dynamodb_call *call, Skein__Wire__Table *record, const char *key,
+                    const char *value)
+{
+    Skein__Wire__TableTag *tag;
+
+    for (size_t i = 0; i < record->n_tags; i++)
+        if (strcmp(record->tags[i]->key, key) == 0) {
+            record->tags[i]->value = (char *)(uintptr_t)value;
+            return;
+        }
+    tag = arena_alloc(call->arena, sizeof(*tag));
+    skein__wire__table_tag__init(tag);
+    tag->key = (char *)(uintptr_t)key;
+    tag->value = (char *)(uintptr_t)value;
+    record->tags[record->n_tags++] = tag;
+}
+
+/* Adds the request's Tags to those the record has. */
+const char *dynamodb_read_tags(struct dynamodb_call *call, Skein__Wire__Table *record)
+{
+    const json_t *list = dynamodb_member(call, "Tags");
+    size_t room = record->n_tags + json_array_size(list) + 1;
+    Skein__Wire__TableTag **old = record->tags;
+
+    record->tags = arena_alloc(call->arena, room * sizeof(*record->tags));
+    for (size_t i = 0; i < record->n_tags; i++) {
+        record->tags[i] = arena_alloc(call->arena, sizeof(**old));
+        *record->tags[i] = *old[i];
+    }
+    for (size_t i = 0; i < json_array_size(list); i++) {
+        const json_t *tag = json_array_get(list, i);
+
+        set_tag(call, record, json_string_value(json_object_get(tag, "Key")),
+                json_string_value(json_object_get(tag, "Value")));
+    }
+    return record->n_tags <= TAGS_MAX
+               ? NULL
+               : "One or more parameter values were invalid: Too many tags: a table can have 50";
+}
+
+const char *dynamodb_read_schema(struct dynamodb_call *call, Skein__Wire__Table *record)
+{
+    const char *why = read_definitions(call, record);
+
+    return why != NULL ? why : read_keys(call, record);
+}
