@@ -1,5 +1,6 @@
 /* What the parts of the HTTP server share: http_server.c (listening, time-outs, draining),
- * http_connection.c (one connection) and http_pool.c (memory). Nobody else includes it. */
+ * http_connection.c (one connection), http_request.c (its requests), http_output.c (writing) and
+ * http_pool.c (memory). Nobody else includes it. */
 
 #ifndef NODE_HTTP_HTTP_IMPL_H
 #define NODE_HTTP_HTTP_IMPL_H
@@ -106,6 +107,23 @@ void http_connection_close(struct http_connection *connection);
 /* What should happen now has been noted; do it. May close the connection. */
 void http_connection_turn(struct http_connection *connection);
 void http_connection_on_timeout(struct http_connection *connection);
+
+/* http_request.c. May another request be begun, or the one that was be read on? */
+bool http_request_has_place(const struct http_connection *connection);
+/* And is there something to read it from? */
+bool http_request_can_take(const struct http_connection *connection);
+/* Read requests while that is so, and hand over those that are complete. */
+void http_request_take_all(struct http_connection *connection);
+void http_request_begin(struct http_connection *connection);
+/* Answer the request being read with an error of our own, and take no more after it. */
+void http_request_refuse(struct http_connection *connection, int status, const char *why);
+void http_request_drop(struct http_connection *connection, struct http_request *request);
+void http_request_drop_reading(struct http_connection *connection); /* if there is one */
+
+/* http_output.c. Write what is due. May close the connection. */
+void http_output_write(struct http_connection *connection);
+/* What the client has not taken yet of what was written. */
+size_t http_output_untaken_bytes(const struct http_connection *connection);
 
 /* ---- the server ----------------------------------------------------------------------------- */
 
