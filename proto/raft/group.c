@@ -178,7 +178,7 @@ static void begin_leading(struct group *group)
 
     group->is_raft_leader = true;
     barrier->data = group;
-    guard_on_leader(&group->guard);
+    guard_on_leader(&group->guard, group->skip);
     CHECK(raft_barrier(&group->raft, barrier, barrier_on_applied) == 0);
     group_io_drain_sent(group);
 }
@@ -213,6 +213,7 @@ void group_leave(struct group *group)
         begin_leading(group);
     }
     guard_after_call(&group->guard);
+    group_io_check_rejoined(group);
     group->is_inside = false;
     if (raft_state_of(group) != RAFT_LEADER)
         tell_role(group, group_role(group), group_leader(group));
@@ -247,6 +248,7 @@ void group_tick(struct group *group, bool is_heartbeat)
         bool was_candidate = raft_state_of(group) == RAFT_CANDIDATE;
 
         group_enter(group);
+        guard_before_tick(&group->guard);
         group->core_tick(&group->io);
         group_leave(group);
         if (!was_candidate && raft_state_of(group) == RAFT_CANDIDATE)

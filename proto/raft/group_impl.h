@@ -16,7 +16,9 @@
 
 #include <raft.h>
 
-#define GROUP_FLAG_VOTELESS 1u /* in the journal's state */
+/* In the journal's state. */
+#define GROUP_FLAG_VOTELESS 1u
+#define GROUP_FLAG_DAMAGED 2u
 
 /* An entry found in the journal, until its group starts. */
 struct loaded_entry {
@@ -217,6 +219,7 @@ void group_io_drain_sent(struct group *group);
 void group_io_detach(struct group *group); /* from the journal and the state machine */
 void group_io_send(struct group *group, uint64_t peer, const struct group_message *message);
 bool group_io_is_appending(const struct group *group);
+void group_io_check_rejoined(struct group *group);
 void group_io_set_voteless(struct group *group, bool is_voteless);
 void group_io_complete(struct group *group, struct raft_io_send *request, raft_io_send_cb cb,
                        int status);

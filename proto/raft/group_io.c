@@ -93,7 +93,8 @@ static void store_state(struct group *group)
         return;
     group->state_op.cb = state_on_durable;
     journal_set_state(group->host->journal, &group->state_op, group->id, group->term, group->vote,
-                      group->is_voteless ? GROUP_FLAG_VOTELESS : 0);
+                      (group->is_voteless ? GROUP_FLAG_VOTELESS : 0) |
+                          (group->is_damaged ? GROUP_FLAG_DAMAGED : 0));
 }
 
 void group_io_set_voteless(struct group *group, bool is_voteless)
@@ -481,20 +482,27 @@ static bool must_drop(const struct group *group, const struct group_message *mes
     return false;
 }
 
-/* A voteless member has caught up once it holds all that the leader had committed when it came
- * back, and the leader's own term is among it: no older entry can be missing then. */
-static void follow_leader(struct group *group, const struct group_message *message)
+/* The first word of a leader after this process started: up to there we may have acknowledged. */
+static void note_leader(struct group *group, const struct group_message *message)
 {
-    uint64_t committed = guard_committed(&group->guard);
+    bool is_install = message->type == GROUP_MESSAGE_INSTALL;
 
-    if (!group->is_voteless || message->term != guard_term(&group->guard))
+    if (!group->is_voteless || group->rejoin_term >= message->term ||
+        message->term < guard_term(&group->guard))
         return;
-    if (group->rejoin_term != message->term) {
-        group->rejoin_term = message->term;
-        group->rejoin_commit = message->numbers[2];
-    }
-    if (committed > 0 && committed >= group->rejoin_commit && group->stored >= committed &&
-        guard_term_of(&group->guard, committed) == message->term)
+    group->rejoin_term = message->term;
+    group->rejoin_commit = is_install ? message->numbers[0] : message->numbers[2];
+}
+
+/* A voteless member has caught up once it stores all that the leader had committed when it came
+ * back, and an entry of the leader's own term: all that was committed in older terms comes before
+ * that one. */
+void group_io_check_rejoined(struct group *group)
+{
+    uint64_t term = guard_term(&group->guard);
+
+    if (group->is_voteless && group->rejoin_term == term && group->stored >= group->rejoin_commit &&
+        group->stored > 0 && guard_term_of(&group->guard, group->stored) == term)
         group_io_set_voteless(group, false);
 }
 
@@ -525,6 +533,8 @@ static void deliver(struct group *group, uint64_t peer, const struct group_messa
         (message->flags & GROUP_MESSAGE_EMPTY_LOG) != 0 && message->numbers[0] > 0 &&
         message->term == guard_term(&group->guard))
         guard_log_lost(&group->guard, peer, message->numbers[0]);
+    if (message->type == GROUP_MESSAGE_APPEND || message->type == GROUP_MESSAGE_INSTALL)
+        note_leader(group, message);
     configuration_address(peer, address);
     group_message_to_raft(message, peer, address, &raft);
     group_enter(group);
@@ -532,8 +542,6 @@ static void deliver(struct group *group, uint64_t peer, const struct group_messa
     group->core_receive(&group->io, &raft);
     guard_after_receive(&group->guard);
     group_leave(group);
-    if (message->type == GROUP_MESSAGE_APPEND)
-        follow_leader(group, message);
 }
 
 void group_io_receive(struct group *group, uint64_t peer, struct slice bytes,

@@ -251,9 +251,13 @@ void guard_before_stored(struct guard *guard, uint64_t last)
         raft->commit_index = majority; /* the core applies it when told of `last` */
 }
 
-void guard_on_leader(struct guard *guard)
+void guard_on_leader(struct guard *guard, uint64_t applied)
 {
-    guard->own_first = raft_last_index(guard->raft) + 1;
+    struct raft *raft = guard->raft;
+
+    guard->own_first = raft_last_index(raft) + 1;
+    if (raft->commit_index < applied && applied < guard->own_first)
+        raft->commit_index = applied;
 }
 
 /* ---- receiving ---- */
@@ -278,6 +282,40 @@ bool guard_holds_tick(const struct guard *guard, bool is_appending)
 {
     return is_appending && is_on(guard, GUARD_PERSISTED_VOTE) &&
            guard->raft->state == RAFT_FOLLOWER;
+}
+
+static struct raft_server *own_server(const struct guard *guard)
+{
+    struct raft *raft = guard->raft;
+
+    for (unsigned i = 0; i < raft->configuration.n; i++)
+        if (raft->configuration.servers[i].id == raft->id)
+            return &raft->configuration.servers[i];
+    return NULL;
+}
+
+/* The core lets only voters forget a leader that is silent. */
+void guard_before_tick(struct guard *guard)
+{
+    struct raft *raft = guard->raft;
+    const struct raft_server *own = own_server(guard);
+
+    if (raft->state == RAFT_FOLLOWER && (own == NULL || own->role != RAFT_VOTER) &&
+        raft->io->time(raft->io) - raft->election_timer_start >=
+            raft->follower_state.randomized_election_timeout)
+        raft->follower_state.current_leader.id = 0;
+}
+
+/* Only voters are asked: the candidate has a configuration that we have not got yet. */
+static void lend_vote(struct guard *guard)
+{
+    struct raft_server *own = own_server(guard);
+
+    if (own == NULL || own->role == RAFT_VOTER)
+        return;
+    guard->lent_vote = own;
+    guard->role_before = own->role;
+    own->role = RAFT_VOTER;
 }
 
 static void offer(struct guard *guard, uint64_t term, uint64_t index)
@@ -321,6 +359,9 @@ void guard_before_receive(struct guard *guard, struct raft_message *message)
     case RAFT_IO_APPEND_ENTRIES_RESULT:
         lower_stored(guard, message);
         break;
+    case RAFT_IO_REQUEST_VOTE:
+        lend_vote(guard);
+        break;
     default:
         break;
     }
@@ -334,6 +375,9 @@ void guard_after_receive(struct guard *guard)
     if (guard->is_lowered)
         guard->raft->last_stored = guard->stored;
     guard->is_lowered = false;
+    if (guard->lent_vote != NULL)
+        guard->lent_vote->role = guard->role_before;
+    guard->lent_vote = NULL;
 }
 
 void guard_on_append(struct guard *guard)

@@ -6,8 +6,9 @@
  * fresh look at every function here, which the assertion below enforces.
  *
  * Beyond the seven: a configuration that was not committed can be rolled back although the
- * committed one has left the log; a member that lost its log is sent it again; a snapshot that got
- * lost on its way is sent again soon. */
+ * committed one has left the log; a member that does not know yet that it is a voter votes when it
+ * is asked; a member that lost its log is sent it again; a snapshot that got lost on its way is
+ * sent again soon. */
 
 #ifndef PROTO_RAFT_GUARD_H
 #define PROTO_RAFT_GUARD_H
@@ -49,6 +50,8 @@ struct guard {
     uint64_t own_first; /* as leader: the barrier's index */
     uint64_t stored;    /* the true last_stored while it is lowered */
     bool is_lowered;
+    struct raft_server *lent_vote; /* a voter for the message at hand only */
+    int role_before;
 
     uint64_t committed_index;     /* of the last committed configuration */
     struct raft_buffer committed; /* encoded; base NULL = none yet */
@@ -67,6 +70,7 @@ void guard_on_started(struct guard *guard, uint64_t snapshot_index, uint64_t con
 /* The message has to wait until what is being appended is on disk. */
 bool guard_holds(const struct guard *guard, unsigned type, uint64_t term, bool is_appending);
 bool guard_holds_tick(const struct guard *guard, bool is_appending);
+void guard_before_tick(struct guard *guard);
 void guard_before_receive(struct guard *guard, struct raft_message *message);
 void guard_after_receive(struct guard *guard);
 /* Corrects what is about to be sent. `stored` is the last index on disk. */
@@ -77,8 +81,9 @@ void guard_before_stored(struct guard *guard, uint64_t last);
 /* A snapshot was installed; before and after the core is told. */
 void guard_before_installed(struct guard *guard, uint64_t index);
 void guard_after_installed(struct guard *guard);
-/* It became leader; the barrier is proposed next. */
-void guard_on_leader(struct guard *guard);
+/* It became leader; the barrier is proposed next. `applied`: what the state machine holds, from an
+ * earlier life perhaps, was committed, and the log of a leader holds all that was. */
+void guard_on_leader(struct guard *guard, uint64_t applied);
 /* After every call into the core. */
 void guard_after_call(struct guard *guard);
 

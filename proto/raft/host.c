@@ -426,7 +426,8 @@ bool host_group_is_damaged(const struct host *host, uint64_t id)
 
     if (group != NULL)
         return group->is_damaged;
-    return journal_find(host->journal, id, &state) && state.is_damaged;
+    return journal_find(host->journal, id, &state) &&
+           (state.is_damaged || (state.flags & GROUP_FLAG_DAMAGED) != 0);
 }
 
 /* Are the entries that the journal speaks of really there? */
@@ -540,6 +541,7 @@ static void start_found(struct group *group, struct loaded_log *log,
         group->vote = 0;
     }
     group->is_voteless = (state->flags & GROUP_FLAG_VOTELESS) != 0;
+    group->is_damaged = (state->flags & GROUP_FLAG_DAMAGED) != 0;
     if (is_whole)
         group->at_start = *state;
     else

@@ -162,6 +162,25 @@ enum journal_block journal_block_get(struct slice content, uint64_t offset, uint
     return is_zero(block, JOURNAL_BLOCK_BYTES) ? JOURNAL_BLOCK_EMPTY : JOURNAL_BLOCK_BAD;
 }
 
+bool journal_block_was_good(struct slice content, uint64_t offset, uint32_t *number)
+{
+    uint8_t block[JOURNAL_BLOCK_BYTES];
+
+    memcpy(block, content.data + offset, sizeof(block));
+    if (block[0] == JOURNAL_UNREADABLE && memcmp(block, block + 1, sizeof(block) - 1) == 0) {
+        *number = UINT32_MAX;
+        return true;
+    }
+    for (size_t bit = 0; bit < sizeof(block) * 8; bit++) {
+        block[bit / 8] ^= (uint8_t)(1 << bit % 8);
+        *number = load_u32(block + 4);
+        if (load_u32(block) == block_checksum(block, offset))
+            return true;
+        block[bit / 8] ^= (uint8_t)(1 << bit % 8);
+    }
+    return false;
+}
+
 /* ---- batches ---- */
 
 /* What a bad block holds is looked at: its records have checksums of their own. */

@@ -86,6 +86,11 @@ enum journal_block {
 /* The block at `offset` of a file with this content, and the number of its batch (its low half). */
 enum journal_block journal_block_get(struct slice content, uint64_t offset, uint32_t *number);
 
+/* A bad block: was it whole once, and is now one flipped bit away from that, or unreadable? Then
+ * `number` is its batch's, UINT32_MAX for unreadable. Else a write failed in the middle of it. */
+bool journal_block_was_good(struct slice content, uint64_t offset, uint32_t *number);
+#define JOURNAL_UNREADABLE 0xff /* stands for each byte the disk does not give */
+
 /* ---- records ---- */
 
 /* Reads the record at the start of `bytes`; `size` is what it takes up. ERR_INVALID: no record's

@@ -63,7 +63,7 @@ static enum error sync_segment(struct journal *journal, struct env_file *file)
     return rc == OK ? journal->env->disk->resize(journal->env, file, bytes) : rc;
 }
 
-/* Unreadable sectors become zeros: to be found damaged like any other bad bytes. */
+/* What the disk does not give is found damaged like any other bad bytes. */
 static enum error read_segment(struct journal *journal, struct env_file *file,
                                struct buffer *content)
 {
@@ -85,7 +85,7 @@ static enum error read_segment(struct journal *journal, struct env_file *file,
             continue;
         log_warn("journal.unreadable folder=%s offset=%" PRIu64, journal->folder, at);
         content->size = (size_t)at;
-        memset(content->data + at, 0, unit);
+        memset(content->data + at, JOURNAL_UNREADABLE, unit);
         content->size += unit;
     }
     return OK;
@@ -268,37 +268,28 @@ static void take_batch(struct loading *loading, struct slice content,
 
 /* ---- pass two: batches ---- */
 
-/* No whole batch follows. If the next one left blocks behind, from `at` on, or may have: are they
- * torn, or damaged? */
-static bool tail_is_damaged(const struct loading *loading, struct slice content, uint64_t at)
+/* The newest batch, or what there is of it: was it ever whole? A bad block that another of its
+ * blocks follows was; so was one that only a flipped bit keeps from being good. `end` 0: not known,
+ * since its own record is not readable. */
+static bool is_damaged(struct slice content, uint64_t at, uint64_t end, uint32_t batch)
 {
-    uint32_t expected = (uint32_t)loading->expected;
+    uint64_t stop = end > 0 ? end : content.size;
+    uint64_t bad = UINT64_MAX;
     uint32_t number;
-    bool has_bad = journal_block_get(content, at, &number) == JOURNAL_BLOCK_BAD;
 
-    if (has_bad)
-        return true;
-    for (; at < content.size; at += JOURNAL_BLOCK_BYTES) {
+    for (; at < stop; at += JOURNAL_BLOCK_BYTES) {
         enum journal_block block = journal_block_get(content, at, &number);
+        bool is_of_batch = block == JOURNAL_BLOCK_GOOD && number == batch;
 
+        if (is_of_batch && bad != UINT64_MAX)
+            return true;
         if (block == JOURNAL_BLOCK_BAD)
-            has_bad = true;
-        if (block == JOURNAL_BLOCK_GOOD && number == expected && has_bad)
-            return true;
+            bad = at;
+        else if (!is_of_batch && (bad == UINT64_MAX || end > 0))
+            return false; /* one as it was before: never written whole, nor confirmed */
     }
-    return false;
-}
-
-/* The same for one whose own record is good. */
-static bool batch_is_damaged(struct slice content, const struct journal_batch *batch)
-{
-    uint32_t number;
-
-    for (uint64_t at = batch->record.index; at < journal_batch_end(batch);
-         at += JOURNAL_BLOCK_BYTES)
-        if (journal_block_get(content, at, &number) == JOURNAL_BLOCK_BAD)
-            return true;
-    return false;
+    return bad != UINT64_MAX && journal_block_was_good(content, bad, &number) &&
+           (number == batch || number == UINT32_MAX);
 }
 
 static bool is_next(const struct loading *loading, const struct journal_batch *batch, uint64_t life)
@@ -328,7 +319,8 @@ static void load_segment(struct loading *loading, struct journal_segment *segmen
 
     while (!loading->at_end && next_batch(loading, content, segment->used, segment->life, &batch)) {
         if (batch.record.number >= loading->batch_last && !batch_is_whole(content, &batch) &&
-            !batch_is_damaged(content, &batch)) {
+            !is_damaged(content, batch.record.index, journal_batch_end(&batch),
+                        (uint32_t)batch.record.number)) {
             loading->at_end = true; /* the torn tail */
             return;
         }
@@ -348,7 +340,7 @@ static void load_segment(struct loading *loading, struct journal_segment *segmen
 
 static void check_tail(struct loading *loading, struct slice content, uint64_t at)
 {
-    if (!tail_is_damaged(loading, content, at))
+    if (!is_damaged(content, at, 0, (uint32_t)loading->expected))
         return;
     log_warn("journal.damaged_tail folder=%s batch=%" PRIu64, loading->journal->folder,
              loading->expected);

@@ -195,7 +195,7 @@ static void damaged__flipped_bit_in_the_log__refetched_and_votes_again(void **un
     leader = cluster_leader(&c, 0);
     hurt = follower_of(leader);
     cluster_crash(&c, hurt, SIM_CRASH_LOSE);
-    flip_somewhere(&c, hurt, 3000);
+    flip_somewhere(&c, hurt, 6 * 512 + 150);
 
     cluster_start(&c, hurt);
     assert_true(host_group_is_damaged(c.nodes[hurt - 1].host, 1));
@@ -228,7 +228,7 @@ static void damaged__no_leader_to_fetch_from__does_not_help_elect_one(void **unu
     cluster_fill(&c, 0, 30, 100);
     cluster_run(&c, 2000);
     cluster_crash(&c, hurt, SIM_CRASH_LOSE);
-    flip_somewhere(&c, hurt, 6000);
+    flip_somewhere(&c, hurt, 11 * 512 + 150);
     cluster_crash(&c, leader, SIM_CRASH_LOSE);
     cluster_isolate(&c, third, false);
 
