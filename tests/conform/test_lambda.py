@@ -75,11 +75,11 @@ ECHO = "def handler(event, context):\n    return {'event': event, 'id': context.
 
 class Life(LambdaCase):
     def test_create_get_update_list_delete(self):
-        name = self.create(ECHO, Timeout=7, Environment={"Variables": {"A": "b"}})
+        name = self.create(ECHO, Timeout=7, Environment={"Variables": {"COLOR": "blue"}})
         self.lambda_.get_waiter("function_active_v2").wait(FunctionName=name)
         got = self.lambda_.get_function(FunctionName=name)["Configuration"]
         self.assertEqual((got["Timeout"], got["MemorySize"], got["Runtime"]), (7, 128, "python3.11"))
-        self.assertEqual(got["Environment"]["Variables"], {"A": "b"})
+        self.assertEqual(got["Environment"]["Variables"], {"COLOR": "blue"})
         self.assertEqual(got["FunctionArn"], f"arn:aws:lambda:us-east-1:000000000000:function:{name}")
 
         changed = self.lambda_.update_function_configuration(FunctionName=name, MemorySize=256)
