@@ -9,7 +9,6 @@
 #include "proto/raft/configuration.h"
 #include "proto/raft/group_impl.h"
 
-#define APPEND_BYTES_MAX (1u << 20) /* of entries in one message, unless it is a single one */
 #define HELD_MAX 4096               /* messages; more are lost, which Raft expects */
 #define ENCODED_KEPT_MAX (256u << 10)
 #define TIME_OFFSET_MS 3600000u /* libraft reads 0 as never */
@@ -420,7 +419,7 @@ static void send_append(struct group *group, const struct raft_message *message)
 
         while (first + count < append->n_entries && count < GROUP_MESSAGE_ENTRIES_MAX) {
             bytes += append->entries[first + count].buf.len;
-            if (count > 0 && bytes > APPEND_BYTES_MAX)
+            if (count > 0 && bytes > group->host->options.append_bytes)
                 break;
             count++;
         }

@@ -623,6 +623,8 @@ static void use_defaults(struct host_options *options)
         options->trailing_entries = 1024;
     if (options->segment_bytes == 0)
         options->segment_bytes = 16u << 20;
+    if (options->append_bytes == 0)
+        options->append_bytes = 1u << 20;
 }
 
 static enum error journal_begin(struct host *host)

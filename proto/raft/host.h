@@ -18,6 +18,7 @@ struct host_options {
     uint64_t snapshot_bytes;   /* 4 MiB: or that many bytes */
     uint32_t trailing_entries; /* 1024: kept behind for slow followers */
     uint64_t segment_bytes;    /* 16 MiB */
+    uint64_t append_bytes;     /* 1 MiB: of entries in one message, unless it is a single one */
     uint64_t disable_guards;   /* bit mask, tests only; 0 */
     void *user;
     /* The journal or a state could not be written: the process must stop acting at once. */
