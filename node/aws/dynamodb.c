@@ -79,6 +79,10 @@ bool dynamodb_find_table(struct dynamodb_call *call, const char *name)
         dynamodb_fail(call, ERR_OVERLOADED); /* just born: the SDK comes again */
         return false;
     }
+    if (table == NULL && !view_is_current(call->dynamodb->with.view)) {
+        dynamodb_fail(call, ERR_UNREACHABLE); /* it may have been made meanwhile */
+        return false;
+    }
     if (table == NULL) {
         dynamodb_refuse(call, "ResourceNotFoundException", "Requested resource not found");
         return false;

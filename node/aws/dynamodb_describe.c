@@ -51,6 +51,10 @@ bool dynamodb_find_described(struct dynamodb_call *call, const char *name_or_arn
     const char *name = in_arn != NULL ? in_arn + strlen(":table/") : name_or_arn;
     struct dynamodb_table *table = map_find(&call->dynamodb->tables, slice_text(name));
 
+    if (table == NULL && !view_is_current(call->dynamodb->with.view)) {
+        dynamodb_fail(call, ERR_UNREACHABLE); /* it may have been made meanwhile */
+        return false;
+    }
     if (table == NULL) {
         dynamodb_refuse(
             call, "ResourceNotFoundException",

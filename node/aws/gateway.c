@@ -397,7 +397,10 @@ void gateway_on_request(void *user, struct aws_request *request)
 
     if (gateway_address_read(exchange, &address) == OK)
         stage = find_stage(gateway, &address);
-    if (stage == NULL)
+    if (stage == NULL && !view_is_current(gateway->view)) /* it may have been deployed meanwhile */
+        answer_message(exchange, 503, "ServiceUnavailableException",
+                       "{\"message\":\"Service Unavailable\"}");
+    else if (stage == NULL)
         answer_message(exchange, 403, "ForbiddenException", "{\"message\":\"Forbidden\"}");
     else if (gateway_route_find(stage->routes, &exchange->arena, address.path, exchange->method,
                                 &match) != OK)

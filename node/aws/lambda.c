@@ -61,6 +61,10 @@ static void refuse_name(struct aws_request *request, const char *text)
 
 static void refuse_missing(struct lambda_call *call)
 {
+    if (!view_is_current(call->lambda->with.view)) { /* it may have been made meanwhile */
+        aws_fault_respond_error(call->request, ERR_UNREACHABLE);
+        return;
+    }
     aws_fault_respond(call->request, 404, "ResourceNotFoundException",
                       arena_printf(call->arena, "Function not found: %s",
                                    lambda_config_arn(call->arena, call->request->region,

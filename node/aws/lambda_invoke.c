@@ -57,6 +57,10 @@ static void answer_not_found(struct lambda_invoke *op)
 {
     struct arena *arena = &op->request->exchange->arena;
 
+    if (!view_is_current(op->with->view)) { /* it may have been made meanwhile */
+        aws_fault_respond_error(op->request, ERR_UNREACHABLE);
+        return;
+    }
     aws_fault_respond(
         op->request, 404, "ResourceNotFoundException",
         arena_printf(arena, "Function not found: %s",

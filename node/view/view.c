@@ -17,6 +17,11 @@ bool view_is_connected(const struct view *view)
     return view->heard_us != 0 && env_now_us(view->env) - view->heard_us <= 3 * view->heartbeat_us;
 }
 
+bool view_is_current(const struct view *view)
+{
+    return view_is_connected(view) && view_revision(view) >= view->newest;
+}
+
 enum error view_get(const struct view *view, const char *key, struct slice *value,
                     uint64_t *revision)
 {

@@ -52,6 +52,8 @@ static void on_answer(struct view *view, size_t controller,
     bool was_connected = view_is_connected(view);
 
     view->heard_us = env_now_us(view->env);
+    if (answer->revision > view->newest)
+        view->newest = answer->revision;
     if (!was_connected)
         log_info("view.connected controller=%" PRIu64 " revision=%" PRIu64 " newest=%" PRIu64,
                  view->controllers[controller].id, view_revision(view), answer->revision);
