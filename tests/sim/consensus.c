@@ -7,6 +7,7 @@
 #include <stdio.h>
 
 #define WATCH_US (2 * MILLISECOND)
+#define LOAD_MS 1000u
 #define HEALING_US (10 * SECOND)
 
 const char *consensus_fact_text(enum consensus_fact fact)
@@ -65,7 +66,7 @@ static void run_until(struct cluster *cluster, uint64_t time)
 static bool has_converged(struct cluster *cluster, size_t group)
 {
     const struct checker_group *known = &cluster->checker.groups[group];
-    struct node *leader = consensus_leader(cluster, group);
+    struct node *leader = consensus_leader(cluster, group, true);
     struct group_member members[GROUP_MEMBERS_MAX];
     size_t count;
 
@@ -117,7 +118,7 @@ static void converge(struct cluster *cluster)
     for (size_t g = 0; g < cluster->options->groups; g++)
         cluster->healed_at[g] = cluster->checker.groups[g].acked_max;
     while (!cluster->checker.is_failed && group < cluster->options->groups) {
-        struct node *leader = consensus_leader(cluster, group);
+        struct node *leader = consensus_leader(cluster, group, true);
 
         if (has_converged(cluster, group)) {
             group++;
@@ -130,6 +131,26 @@ static void converge(struct cluster *cluster)
         if (leader != NULL && cluster->checker.groups[group].acked_max <= cluster->healed_at[group])
             consensus_command(leader, group);
         run_until(cluster, sim_now_us(cluster->sim) + 50 * MILLISECOND);
+    }
+}
+
+/* With all well and commands coming in all the time, acknowledgements come all the time. */
+static void load(struct cluster *cluster)
+{
+    for (uint32_t i = 0; i < LOAD_MS && !cluster->checker.is_failed; i++) {
+        for (size_t g = 0; g < cluster->options->groups; g++) {
+            struct node *leader = consensus_leader(cluster, g, true);
+            uint64_t acked = cluster->checker.groups[g].acked_count;
+
+            if (i == LOAD_MS / 2)
+                cluster->healed_at[g] = acked;
+            if (leader != NULL)
+                consensus_command(leader, g);
+            if (i == LOAD_MS - 1 && acked == cluster->healed_at[g])
+                checker_fail(&cluster->checker,
+                             "group %zu acknowledges nothing while it is under load", g);
+        }
+        run_until(cluster, sim_now_us(cluster->sim) + MILLISECOND);
     }
 }
 
@@ -179,6 +200,7 @@ void consensus_run(const struct consensus_options *options, uint64_t seed,
     if (!cluster.checker.is_failed) {
         consensus_faults_end(&cluster);
         converge(&cluster);
+        load(&cluster);
     }
     for (size_t g = 0; g < options->groups; g++)
         cluster.facts[CONSENSUS_FACT_LEADERS] += cluster.checker.groups[g].leaders.count;

@@ -104,7 +104,7 @@ static struct node *choose_node(struct cluster *cluster, size_t group)
     struct node *node = &cluster->nodes[rng_below(&cluster->rng, cluster->node_count)];
 
     if (consensus_chance(cluster, 90)) {
-        struct node *leader = consensus_leader(cluster, group);
+        struct node *leader = consensus_leader(cluster, group, false);
 
         node = leader != NULL ? leader : node;
     }

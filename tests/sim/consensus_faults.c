@@ -22,8 +22,9 @@ static size_t random_group(struct cluster *cluster)
 /* Leaders are where it hurts. */
 static struct node *victim(struct cluster *cluster)
 {
-    struct node *leader =
-        consensus_chance(cluster, 50) ? consensus_leader(cluster, random_group(cluster)) : NULL;
+    struct node *leader = consensus_chance(cluster, 50)
+                              ? consensus_leader(cluster, random_group(cluster), false)
+                              : NULL;
 
     return leader != NULL ? leader : random_node(cluster);
 }
@@ -352,23 +353,33 @@ static void way_loses_nothing(void *user)
     sim_link_loss(undo->cluster->sim, undo->from, undo->to, 0);
 }
 
+static void swallow(struct cluster *cluster, uint64_t from, uint64_t to, uint64_t us)
+{
+    sim_link_loss(cluster->sim, from, to, 1000000);
+    undo_later(cluster, us, way_loses_nothing, from, to);
+}
+
 /* Messages vanish though both ends believe the link is up. */
+static void black_hole(struct node *node, uint64_t us)
+{
+    static const char *const words[] = {"dumb", "deaf", "dumb and deaf"};
+    struct cluster *cluster = node->cluster;
+    uint64_t kind = rng_below(&cluster->rng, ARRAY_COUNT(words));
+
+    consensus_say(cluster, "node %" PRIu64 " is %s", node->id, words[kind]);
+    for (uint64_t peer = 1; peer <= cluster->node_count; peer++) {
+        if (peer == node->id || consensus_chance(cluster, 15))
+            continue;
+        if (kind != 1)
+            swallow(cluster, node->id, peer, us);
+        if (kind != 0)
+            swallow(cluster, peer, node->id, us);
+    }
+}
+
 static void fault_black_hole(struct cluster *cluster)
 {
-    struct node *node = victim(cluster);
-    bool is_outgoing = consensus_chance(cluster, 50);
-    uint64_t us = random_ms(cluster, 50, 2500);
-
-    consensus_say(cluster, "node %" PRIu64 " is %s", node->id, is_outgoing ? "dumb" : "deaf");
-    for (uint64_t peer = 1; peer <= cluster->node_count; peer++) {
-        uint64_t from = is_outgoing ? node->id : peer;
-        uint64_t to = is_outgoing ? peer : node->id;
-
-        if (peer == node->id || consensus_chance(cluster, 20))
-            continue;
-        sim_link_loss(cluster->sim, from, to, 1000000);
-        undo_later(cluster, us, way_loses_nothing, from, to);
-    }
+    black_hole(victim(cluster), random_ms(cluster, 50, 2500));
 }
 
 static void fault_loss(struct cluster *cluster)
@@ -445,6 +456,36 @@ static void fault_pause(struct cluster *cluster)
     undo_later(cluster, random_ms(cluster, 20, 3000), pause_ends, node->id, 0);
 }
 
+/* ---- new leaders ---- */
+
+static void strike(void *user)
+{
+    const struct undo *undo = user;
+    struct cluster *cluster = undo->cluster;
+    struct node *node = &cluster->nodes[undo->from - 1];
+
+    if (cluster->is_healing || node->life != undo->life || !consensus_node_runs(node))
+        return;
+    switch (rng_below(&cluster->rng, 3)) {
+    case 0:
+        cluster->facts[CONSENSUS_FACT_CRASHES]++;
+        consensus_node_crash(node, SIM_CRASH_LOSE | SIM_CRASH_SILENT);
+        consensus_node_start_later(node, random_ms(cluster, 5, 1000));
+        break;
+    default:
+        black_hole(node, random_ms(cluster, 50, 1500));
+        break;
+    }
+}
+
+/* The first moments of a term are where an old tail and a new one meet. */
+void consensus_faults_on_leader(struct cluster *cluster, struct node *node)
+{
+    if (!cluster->is_healing && consensus_chance(cluster, cluster->plan.strike_percent))
+        undo_later(cluster, consensus_draw(cluster, 0, cluster->plan.strike_us_max), strike,
+                   node->id, 0);
+}
+
 /* ---- membership and leadership ---- */
 
 static void on_changed(struct group_change *change, enum error rc)
@@ -497,7 +538,7 @@ static size_t voter_count(const struct group_member *members, size_t count)
 static void fault_add(struct cluster *cluster)
 {
     size_t group = random_group(cluster);
-    struct node *leader = consensus_leader(cluster, group);
+    struct node *leader = consensus_leader(cluster, group, true);
     struct node *node = random_node(cluster);
     struct group_member members[GROUP_MEMBERS_MAX];
     size_t count;
@@ -520,7 +561,7 @@ static void fault_add(struct cluster *cluster)
 static void fault_remove(struct cluster *cluster)
 {
     size_t group = random_group(cluster);
-    struct node *leader = consensus_leader(cluster, group);
+    struct node *leader = consensus_leader(cluster, group, true);
     struct group_member members[GROUP_MEMBERS_MAX];
     size_t count;
     uint64_t id;
@@ -540,7 +581,7 @@ static void fault_remove(struct cluster *cluster)
 static void fault_transfer(struct cluster *cluster)
 {
     size_t group = random_group(cluster);
-    struct node *leader = consensus_leader(cluster, group);
+    struct node *leader = consensus_leader(cluster, group, true);
     uint64_t id = 0;
 
     if (leader == NULL)
@@ -572,7 +613,7 @@ static const struct fault {
     {"isolate", fault_isolate, 20, true},
     {"partition", fault_partition, 10, true},
     {"one-way", fault_one_way, 15, true},
-    {"black-hole", fault_black_hole, 8, true},
+    {"black-hole", fault_black_hole, 15, true},
     {"loss", fault_loss, 6, false},
     {"slow-links", fault_slow_links, 8, true},
     {"reset", fault_reset, 6, false},
@@ -592,19 +633,24 @@ uint32_t consensus_fault_bit(const char *name)
 
 _Static_assert(ARRAY_COUNT(faults) <= ARRAY_COUNT(((struct plan *)NULL)->weights), "too many");
 
+/* Leaders that fall as soon as they rise, on slow disks, with many commands under way: tails of
+ * entries that nobody committed, of every length, on every node. */
 static void plan_tails(struct cluster *cluster)
 {
     struct plan *plan = &cluster->plan;
 
-    plan->snapshot_entries = 1u << 20;
-    plan->trailing_entries = 1u << 20;
-    plan->heartbeat_ms = 50;
-    plan->election_ms = 200;
-    plan->latency = (struct sim_range){MILLISECOND, 20 * MILLISECOND};
-    plan->sync = (struct sim_range){MILLISECOND, 40 * MILLISECOND};
-    plan->fault_every = (struct sim_range){50 * MILLISECOND, 600 * MILLISECOND};
-    plan->command_every = (struct sim_range){5 * MILLISECOND, 40 * MILLISECOND};
-    plan->burst_max = 10;
+    plan->snapshot_entries = plan->trailing_entries = 1u << 20;
+    plan->heartbeat_ms = (uint32_t)consensus_draw(cluster, 20, 60);
+    plan->election_ms = plan->heartbeat_ms * (uint32_t)consensus_draw(cluster, 3, 6);
+    plan->append_bytes = consensus_draw(cluster, 100, 5000);
+    plan->latency = (struct sim_range){200, consensus_draw(cluster, 2, 25) * MILLISECOND};
+    plan->sync = (struct sim_range){200, consensus_draw(cluster, 2, 80) * MILLISECOND};
+    plan->fault_every = (struct sim_range){50 * MILLISECOND, 800 * MILLISECOND};
+    plan->command_every = (struct sim_range){2 * MILLISECOND, 30 * MILLISECOND};
+    plan->burst_max = (uint32_t)consensus_draw(cluster, 2, 100);
+    plan->crash_modes = 1u << SIM_CRASH_LOSE;
+    plan->strike_percent = (uint32_t)consensus_draw(cluster, 30, 90);
+    plan->strike_us_max = consensus_draw(cluster, 5, 150) * MILLISECOND;
     for (size_t i = 0; i < ARRAY_COUNT(faults); i++)
         plan->weights[i] = faults[i].makes_tails ? faults[i].weight : 0;
 }
@@ -617,12 +663,15 @@ void consensus_faults_plan(struct cluster *cluster)
         .heartbeat_ms = (uint32_t)consensus_draw(cluster, 30, 100),
         .snapshot_entries = (uint32_t)consensus_draw(cluster, 10, 400),
         .segment_bytes = consensus_draw(cluster, 1, 16) * 32768,
+        .append_bytes = 1u << consensus_draw(cluster, 7, 20),
         .latency = {100, consensus_draw(cluster, 1, 20) * MILLISECOND},
         .sync = {50, consensus_draw(cluster, 1, 40) * MILLISECOND},
         .fault_every = {20 * MILLISECOND, consensus_draw(cluster, 100, 1500) * MILLISECOND},
         .command_every = {1 * MILLISECOND, consensus_draw(cluster, 5, 60) * MILLISECOND},
         .burst_max = (uint32_t)consensus_draw(cluster, 2, 60),
         .read_percent = (uint32_t)consensus_draw(cluster, 0, 40),
+        .strike_percent = (uint32_t)consensus_draw(cluster, 0, 1) * 30,
+        .strike_us_max = consensus_draw(cluster, 5, 300) * MILLISECOND,
         .crash_modes = (unsigned)consensus_draw(cluster, 0, 7),
         .command_bytes_max = consensus_draw(cluster, 0, 300),
     };

@@ -50,12 +50,15 @@ struct plan {
     uint32_t snapshot_entries;
     uint32_t trailing_entries;
     uint64_t segment_bytes;
+    uint64_t append_bytes;
     struct sim_range latency;
     struct sim_range sync;
     struct sim_range fault_every;
     struct sim_range command_every; /* of each group */
     uint32_t burst_max;
     uint32_t read_percent;
+    uint32_t strike_percent; /* of new leaders that meet a fault at once */
+    uint64_t strike_us_max;
     unsigned crash_modes; /* bit set of enum sim_crash */
     uint32_t weights[32]; /* by fault kind; 0 = off */
     size_t command_bytes_max;
@@ -98,8 +101,9 @@ void consensus_node_weaken(struct node *node);
 bool consensus_may_weaken(struct cluster *cluster, const struct node *node);
 /* Look at terms, leaders and recoveries; every few milliseconds. */
 void consensus_nodes_watch(struct cluster *cluster);
-/* A running node whose replica believes it leads; any if there are several; NULL if none. */
-struct node *consensus_leader(struct cluster *cluster, size_t group);
+/* A running node whose replica believes it leads; any if there are several; NULL if none. One that
+ * is `ready` has its barrier applied. */
+struct node *consensus_leader(struct cluster *cluster, size_t group, bool is_ready);
 
 /* ---- consensus_clients.c ---- */
 
@@ -131,6 +135,7 @@ void consensus_operations_forget(struct node *node, size_t group);
 
 void consensus_faults_plan(struct cluster *cluster);
 void consensus_faults_start(struct cluster *cluster);
+void consensus_faults_on_leader(struct cluster *cluster, struct node *node);
 void consensus_faults_end(struct cluster *cluster); /* everything is well again */
 
 #endif

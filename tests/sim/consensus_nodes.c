@@ -178,6 +178,7 @@ void consensus_node_start(struct node *node)
         .snapshot_bytes = 4u << 20,
         .trailing_entries = plan->trailing_entries,
         .segment_bytes = plan->segment_bytes,
+        .append_bytes = plan->append_bytes,
         .disable_guards = cluster->options->disable_guards,
         .user = node,
         .on_fatal = on_host_fatal,
@@ -292,8 +293,13 @@ static void watch_replica(struct node *node, size_t group)
                      "node %" PRIu64 " went back from term %" PRIu64 " to %" PRIu64, node->id,
                      replica->term, term);
     replica->term = term;
-    if (group_role(replica->group) == GROUP_LEADER)
+    if (group_role(replica->group) == GROUP_LEADER) {
+        size_t leaders = cluster->checker.groups[group].leaders.count;
+
         checker_on_leader(&cluster->checker, group, node->id, term);
+        if (cluster->checker.groups[group].leaders.count > leaders)
+            consensus_faults_on_leader(cluster, node);
+    }
     if (replica->is_weak)
         watch_weakness(node, group);
 }
@@ -313,16 +319,17 @@ void consensus_nodes_watch(struct cluster *cluster)
     }
 }
 
-struct node *consensus_leader(struct cluster *cluster, size_t group)
+struct node *consensus_leader(struct cluster *cluster, size_t group, bool is_ready)
 {
     struct node *found = NULL;
     uint64_t count = 0;
 
     for (size_t i = 0; i < cluster->node_count; i++) {
         struct node *node = &cluster->nodes[i];
+        const struct group *it = node->replicas[group].group;
 
-        if (!consensus_node_runs(node) || node->replicas[group].group == NULL ||
-            !group_is_leader(node->replicas[group].group))
+        if (!consensus_node_runs(node) || it == NULL || group_role(it) != GROUP_LEADER ||
+            (is_ready && !group_is_leader(it)))
             continue;
         if (rng_below(&cluster->rng, ++count) == 0)
             found = node;
