@@ -19,7 +19,10 @@ bool view_is_connected(const struct view *view)
 
 bool view_is_current(const struct view *view)
 {
-    return view_is_connected(view) && view_revision(view) >= view->newest;
+    uint64_t now_us = env_now_us(view->env);
+
+    return view->led_us != 0 && now_us - view->led_us <= 3 * view->heartbeat_us &&
+           view_revision(view) >= view->newest;
 }
 
 enum error view_get(const struct view *view, const char *key, struct slice *value,

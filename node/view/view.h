@@ -32,8 +32,9 @@ uint64_t view_revision(const struct view *view);
 /* True while a controller has been heard within the last three heartbeats. */
 bool view_is_connected(const struct view *view);
 
-/* Connected, and the copy holds everything that the controller said there is. What is missing from
- * a copy that is not current may exist all the same: say "try again", not "not found". */
+/* The leading controller was heard within the last three heartbeats, and the copy holds everything
+ * it said there is. What is missing from a copy that is not current may exist all the same: say
+ * "try again", not "not found". */
 bool view_is_current(const struct view *view);
 
 /* The record's value; valid until the next turn. ERR_NOT_FOUND. `revision` may be NULL. */

@@ -52,12 +52,13 @@ static void on_answer(struct view *view, size_t controller,
     bool was_connected = view_is_connected(view);
 
     view->heard_us = env_now_us(view->env);
-    if (answer->revision > view->newest)
-        view->newest = answer->revision;
     if (!was_connected)
         log_info("view.connected controller=%" PRIu64 " revision=%" PRIu64 " newest=%" PRIu64,
                  view->controllers[controller].id, view_revision(view), answer->revision);
     if (answer->outcome == OK) {
+        view->led_us = view->heard_us;
+        if (answer->revision > view->newest)
+            view->newest = answer->revision;
         view->leader = controller;
         view->complaint = OK;
         return;

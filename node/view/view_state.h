@@ -34,7 +34,8 @@ struct view {
     size_t controller_count;
     size_t leader;     /* of the controllers; VIEW_NO_CONTROLLER = unknown */
     uint64_t heard_us; /* when one last answered; 0 = never */
-    uint64_t newest;   /* the highest revision any of them told */
+    uint64_t led_us;   /* when their leader last answered; 0 = never */
+    uint64_t newest;   /* the highest revision a leader told */
     uint64_t heartbeat_us;
     struct env_timer heartbeat;
     struct env_link_watcher link_watcher;
