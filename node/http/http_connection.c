@@ -1,8 +1,8 @@
 /* One connection of the HTTP server.
  *
  * Callbacks note what came and call http_connection_turn, which does everything else: take requests
- * out of the block (http_request.c), write the answers that are due (http_output.c), and settle
- * what to wait for.
+ * out of the block (http_request.c), write the answers that are due (http_connection_write.c), and
+ * settle what to wait for.
  *
  *   serving -> is_last (no further request) -> all written -> is_lingering -> closed
  *
@@ -167,7 +167,7 @@ static void settle_wait(struct http_connection *connection)
     if (wait == HTTP_WAIT_BODY)
         connection->wait_mark = connection->reading->reader.body.size;
     else if (wait == HTTP_WAIT_WRITE)
-        connection->wait_mark = http_output_untaken_bytes(connection);
+        connection->wait_mark = http_connection_write_left(connection);
     http_server_wait(connection, wait);
 }
 
@@ -193,7 +193,7 @@ void http_connection_turn(struct http_connection *connection)
     connection->is_turning = true;
     do {
         http_request_take_all(connection);
-        http_output_write(connection);
+        http_connection_write(connection);
     } while (http_request_can_take(connection));
     connection->is_turning = false;
     if (!connection->is_closed)
@@ -212,7 +212,7 @@ void http_connection_on_timeout(struct http_connection *connection)
         http_connection_turn(connection);
         break;
     case HTTP_WAIT_WRITE:
-        untaken = http_output_untaken_bytes(connection);
+        untaken = http_connection_write_left(connection);
         if (untaken < connection->wait_mark) {
             connection->wait_mark = untaken;
             http_server_wait(connection, HTTP_WAIT_WRITE);

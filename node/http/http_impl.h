@@ -1,6 +1,6 @@
 /* What the parts of the HTTP server share: http_server.c (listening, time-outs, draining),
- * http_connection.c (one connection), http_request.c (its requests), http_output.c (writing) and
- * http_pool.c (memory). Nobody else includes it. */
+ * http_connection.c (one connection), http_request.c (its requests), http_connection_write.c
+ * (writing) and http_pool.c (memory). Nobody else includes it. */
 
 #ifndef NODE_HTTP_HTTP_IMPL_H
 #define NODE_HTTP_HTTP_IMPL_H
@@ -120,10 +120,10 @@ void http_request_refuse(struct http_connection *connection, int status, const c
 void http_request_drop(struct http_connection *connection, struct http_request *request);
 void http_request_drop_reading(struct http_connection *connection); /* if there is one */
 
-/* http_output.c. Write what is due. May close the connection. */
-void http_output_write(struct http_connection *connection);
+/* http_connection_write.c. Write what is due. May close the connection. */
+void http_connection_write(struct http_connection *connection);
 /* What the client has not taken yet of what was written. */
-size_t http_output_untaken_bytes(const struct http_connection *connection);
+size_t http_connection_write_left(const struct http_connection *connection);
 
 /* ---- the server ----------------------------------------------------------------------------- */
 

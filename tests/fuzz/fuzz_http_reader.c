@@ -1,5 +1,6 @@
-/* A request read whole, and read in pieces that move in memory between, must be the same. The first
- * byte of the input chooses the pieces. */
+/* A request read whole, and read in pieces that move in memory between, must be the same, or
+ * refused both times (for different reasons when it has several faults). The first byte of the
+ * input chooses the pieces. */
 
 #include "node/http/http_reader.h"
 #include "proto/base/check.h"
@@ -74,7 +75,6 @@ int LLVMFuzzerTestOneInput(const uint8_t *data, size_t size)
     size_t used_in_pieces = read_pieces(&pieces, data + 1, size - 1, (size_t)data[0] + 1, &block);
 
     CHECK(whole.state == pieces.state);
-    CHECK(whole.status == pieces.status);
     if (whole.state == HTTP_READER_DONE) {
         check_parts(&whole, copy + size - 1);
         check_parts(&pieces, block + size - 1);

@@ -90,7 +90,7 @@ static void on_write(uv_write_t *write, int status)
     http_connection_turn(connection);
 }
 
-void http_output_write(struct http_connection *connection)
+void http_connection_write(struct http_connection *connection)
 {
     struct output output;
 
@@ -120,7 +120,7 @@ void http_output_write(struct http_connection *connection)
 
 /* What the client has not taken yet, in the system's buffer too: that one is refilled only in large
  * steps, and a slow client would seem to take nothing for long. */
-size_t http_output_untaken_bytes(const struct http_connection *connection)
+size_t http_connection_write_left(const struct http_connection *connection)
 {
     size_t bytes = uv_stream_get_write_queue_size((const uv_stream_t *)&connection->tcp);
     uv_os_fd_t fd;
