@@ -93,3 +93,17 @@ json_t *aws_input_array(struct aws_input *input, const json_t *object, const cha
 {
     return member(input, object, key, "a list", JSON_ARRAY);
 }
+
+uint64_t aws_input_page(struct slice text, uint64_t missing, uint64_t max)
+{
+    uint64_t count = 0;
+
+    if (text.data == NULL)
+        return missing;
+    for (size_t i = 0; i < text.size; i++) {
+        if (text.data[i] < '0' || text.data[i] > '9' || count > max)
+            return 0;
+        count = count * 10 + (uint64_t)(text.data[i] - '0');
+    }
+    return count <= max ? count : 0;
+}

@@ -310,23 +310,6 @@ static void list_one(void *user, const char *key, struct slice value, uint64_t r
     listing->count++;
 }
 
-/* MaxItems: 1 .. 10000, of which a page has at most LIST_ITEMS_MAX. 0: out of bounds. */
-static uint64_t list_limit(struct slice text)
-{
-    uint64_t limit = 0;
-
-    if (text.data == NULL)
-        return LIST_ITEMS_MAX;
-    for (size_t i = 0; i < text.size; i++) {
-        if (text.data[i] < '0' || text.data[i] > '9' || limit > 10000)
-            return 0;
-        limit = limit * 10 + (uint64_t)(text.data[i] - '0');
-    }
-    if (limit > 10000)
-        return 0;
-    return limit < LIST_ITEMS_MAX ? limit : LIST_ITEMS_MAX;
-}
-
 static void list_functions(struct lambda_call *call)
 {
     struct http_exchange *exchange = call->request->exchange;
@@ -335,7 +318,7 @@ static void list_functions(struct lambda_call *call)
         .call = call,
         .json = json_write_to(&body),
         .after = arena_text(call->arena, http_query_find(exchange, "Marker")),
-        .limit = list_limit(http_query_find(exchange, "MaxItems")),
+        .limit = aws_input_page(http_query_find(exchange, "MaxItems"), LIST_ITEMS_MAX, 10000),
     };
 
     if (listing.limit == 0) {
@@ -344,6 +327,8 @@ static void list_functions(struct lambda_call *call)
                           "constraint: Member must have value between 1 and 10000");
         return;
     }
+    if (listing.limit > LIST_ITEMS_MAX)
+        listing.limit = LIST_ITEMS_MAX;
     json_begin_object(&listing.json);
     json_key(&listing.json, "Functions");
     json_begin_array(&listing.json);
