@@ -116,19 +116,26 @@ static bool deny_calls(scmp_filter_ctx filter, const char *const *names, size_t 
     return true;
 }
 
+/* Refuse a call with `code` when its first argument compares so. */
+static bool deny_argument(scmp_filter_ctx filter, int call, int code, enum scmp_compare compare,
+                          scmp_datum_t a, scmp_datum_t b)
+{
+    struct scmp_arg_cmp argument = {0, compare, a, b};
+
+    return seccomp_rule_add_array(filter, SCMP_ACT_ERRNO((uint32_t)code), call, 1, &argument) == 0;
+}
+
 /* Only local, IPv4, IPv6 and netlink (name resolution asks it) sockets: others, AF_VSOCK above all,
  * do not stop at the network namespace. */
 static bool deny_sockets(scmp_filter_ctx filter)
 {
-    for (int family = 0; family < AF_NETLINK; family++) {
+    for (scmp_datum_t family = 0; family < AF_NETLINK; family++) {
         if (family == AF_UNIX || family == AF_INET || family == AF_INET6)
             continue;
-        if (seccomp_rule_add(filter, SCMP_ACT_ERRNO(EAFNOSUPPORT), SCMP_SYS(socket), 1,
-                             SCMP_A0(SCMP_CMP_EQ, (scmp_datum_t)family)) != 0)
+        if (!deny_argument(filter, SCMP_SYS(socket), EAFNOSUPPORT, SCMP_CMP_EQ, family, 0))
             return false;
     }
-    return seccomp_rule_add(filter, SCMP_ACT_ERRNO(EAFNOSUPPORT), SCMP_SYS(socket), 1,
-                            SCMP_A0(SCMP_CMP_GT, AF_NETLINK)) == 0;
+    return deny_argument(filter, SCMP_SYS(socket), EAFNOSUPPORT, SCMP_CMP_GT, AF_NETLINK, 0);
 }
 
 static bool add_rules(scmp_filter_ctx filter, bool hold_session)
@@ -140,15 +147,14 @@ static bool add_rules(scmp_filter_ctx filter, bool hold_session)
     if (hold_session && isolate_filter_landlock_version() < VERSION_WITH_SCOPES &&
         !deny_calls(filter, signal_calls, COUNT(signal_calls)))
         return false;
-    if (seccomp_rule_add(filter, SCMP_ACT_ERRNO(EPERM), SCMP_SYS(clone), 1,
-                         SCMP_A0(SCMP_CMP_MASKED_EQ, CLONE_NEWUSER, CLONE_NEWUSER)) != 0)
+    if (!deny_argument(filter, SCMP_SYS(clone), EPERM, SCMP_CMP_MASKED_EQ, CLONE_NEWUSER,
+                       CLONE_NEWUSER))
         return false;
     /* its flags are behind a pointer; ENOSYS makes libc fall back to clone */
     if (seccomp_rule_add(filter, SCMP_ACT_ERRNO(ENOSYS), SCMP_SYS(clone3), 0) != 0)
         return false;
     /* or a function could outlive the node */
-    return seccomp_rule_add(filter, SCMP_ACT_ERRNO(EPERM), SCMP_SYS(prctl), 1,
-                            SCMP_A0(SCMP_CMP_EQ, PR_SET_PDEATHSIG)) == 0;
+    return deny_argument(filter, SCMP_SYS(prctl), EPERM, SCMP_CMP_EQ, PR_SET_PDEATHSIG, 0);
 }
 
 static bool export_program(scmp_filter_ctx filter, struct sock_fprog *program)

@@ -279,7 +279,7 @@ static struct slice tail_of(const struct buffer *tail)
 {
     size_t size = tail->size < INVOKE_LOG_TAIL_BYTES ? tail->size : INVOKE_LOG_TAIL_BYTES;
 
-    return slice_of(tail->data + (tail->size - size), size);
+    return size == 0 ? (struct slice){0} : slice_of(tail->data + (tail->size - size), size);
 }
 
 static struct sandbox_report report_of(const struct unit *unit)

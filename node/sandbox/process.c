@@ -3,7 +3,7 @@
 #include "node/sandbox/package.h"
 #include "node/sandbox/process_environment.h"
 #include "node/sandbox/process_launcher.h"
-#include "node/sandbox/runtime_server.h"
+#include "node/sandbox/process_server.h"
 #include "proto/base/arena.h"
 #include "proto/base/check.h"
 #include "proto/base/encode.h"
@@ -53,7 +53,7 @@ struct instance {
     int output;
     uv_poll_t output_ready;
     bool has_server;
-    struct runtime_server server;
+    struct process_server server;
     int aws_listener;
     uv_poll_t aws_ready;
     int memory_file;
@@ -158,7 +158,7 @@ static void aws_on_closed(uv_handle_t *handle)
     instance_count_closed(instance);
 }
 
-static void server_on_closed(struct runtime_server *server)
+static void server_on_closed(struct process_server *server)
 {
     instance_count_closed(container_of(server, struct instance, server));
 }
@@ -183,7 +183,7 @@ static void instance_close(struct instance *instance)
     if (instance->aws_listener >= 0)
         uv_close((uv_handle_t *)&instance->aws_ready, aws_on_closed);
     if (instance->has_server)
-        runtime_server_close(&instance->server, server_on_closed);
+        process_server_close(&instance->server, server_on_closed);
 }
 
 /* ---- output -------------------------------------------------------------------------------- */
@@ -229,7 +229,7 @@ static void instance_end(struct instance *instance, struct sandbox_exit exit)
     if (instance->is_closing)
         return;
     if (instance->has_server) { /* it may have answered before it ended */
-        runtime_server_drain(&instance->server);
+        process_server_drain(&instance->server);
         exit.is_event_unseen = instance->server.api.event.size > 0;
     }
     (void)read_output(instance);
@@ -403,7 +403,7 @@ static void instance_on_started(struct instance *instance, const struct launcher
         instance->aws_ready.data = instance;
         CHECK(uv_poll_start(&instance->aws_ready, UV_READABLE, aws_on_ready) == 0);
     }
-    if (runtime_server_open(&instance->server, instance->process->loop, listener) != OK) {
+    if (process_server_open(&instance->server, instance->process->loop, listener) != OK) {
         snprintf(instance->why, sizeof(instance->why), "runtime listener");
         instance_kill(instance);
         return;

@@ -5,7 +5,7 @@
  *   POST /2018-06-01/runtime/invocation/ID/error        or its error
  *   POST /2018-06-01/runtime/init/error                 could not even initialise
  *
- * Knows bytes, not sockets (runtime_server.h). A client may pipeline; a `next` that arrives before
+ * Knows bytes, not sockets (process_server.h). A client may pipeline; a `next` that arrives before
  * there is an event is answered later, on whichever connection asked last. */
 
 #ifndef NODE_SANDBOX_RUNTIME_API_H

@@ -1,4 +1,4 @@
-#include "node/sandbox/runtime_server.h"
+#include "node/sandbox/process_server.h"
 
 #include "proto/base/check.h"
 
@@ -8,7 +8,7 @@
 
 struct connection {
     struct runtime_connection runtime; /* first: what the api knows */
-    struct runtime_server *server;
+    struct process_server *server;
     struct list link;
     uv_tcp_t handle;
     bool is_closing;
@@ -23,7 +23,7 @@ struct write {
     struct buffer bytes;
 };
 
-static void count_closed(struct runtime_server *server)
+static void count_closed(struct process_server *server)
 {
     server->open_count--;
     if (server->is_closing && server->open_count == 0) {
@@ -35,7 +35,7 @@ static void count_closed(struct runtime_server *server)
 static void connection_on_closed(uv_handle_t *handle)
 {
     struct connection *connection = handle->data;
-    struct runtime_server *server = connection->server;
+    struct process_server *server = connection->server;
 
     free(connection);
     count_closed(server);
@@ -119,7 +119,7 @@ static void connection_on_read(uv_stream_t *stream, ssize_t size, const uv_buf_t
 
 static void server_on_connection(uv_stream_t *listener, int status)
 {
-    struct runtime_server *server = listener->data;
+    struct process_server *server = listener->data;
     struct connection *connection;
 
     if (status != 0 || server->is_closing)
@@ -134,7 +134,7 @@ static void server_on_connection(uv_stream_t *listener, int status)
     server->connection_count++;
     list_append(&server->connections, &connection->link);
     if (uv_accept(listener, (uv_stream_t *)&connection->handle) != 0 ||
-        server->connection_count > RUNTIME_SERVER_CONNECTIONS_MAX ||
+        server->connection_count > PROCESS_SERVER_CONNECTIONS_MAX ||
         uv_tcp_nodelay(&connection->handle, 1) != 0 ||
         uv_read_start((uv_stream_t *)&connection->handle, connection_on_allocate,
                       connection_on_read) != 0)
@@ -146,7 +146,7 @@ static void listener_on_closed(uv_handle_t *handle)
     count_closed(handle->data);
 }
 
-enum error runtime_server_open(struct runtime_server *server, uv_loop_t *loop, int listener)
+enum error process_server_open(struct process_server *server, uv_loop_t *loop, int listener)
 {
     server->loop = loop;
     server->open_count = 1;
@@ -155,7 +155,7 @@ enum error runtime_server_open(struct runtime_server *server, uv_loop_t *loop, i
     server->listener.data = server;
     if (uv_tcp_open(&server->listener, listener) != 0)
         return ERR_IO;
-    if (uv_listen((uv_stream_t *)&server->listener, RUNTIME_SERVER_CONNECTIONS_MAX,
+    if (uv_listen((uv_stream_t *)&server->listener, PROCESS_SERVER_CONNECTIONS_MAX,
                   server_on_connection) != 0)
         return ERR_IO;
     return OK;
@@ -174,14 +174,14 @@ static void connection_drain(struct connection *connection)
                                                   slice_of(connection->received, (size_t)size)));
 }
 
-void runtime_server_drain(struct runtime_server *server)
+void process_server_drain(struct process_server *server)
 {
     server->api.is_client_gone = true;
     LIST_EACH(&server->connections, link)
     connection_drain(container_of(link, struct connection, link));
 }
 
-void runtime_server_close(struct runtime_server *server, runtime_server_closed_cb closed)
+void process_server_close(struct process_server *server, process_server_closed_cb closed)
 {
     server->is_closing = true;
     server->closed = closed;
