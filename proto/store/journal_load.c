@@ -269,9 +269,11 @@ static void take_batch(struct loading *loading, struct slice content,
 /* ---- pass two: batches ---- */
 
 /* The newest batch, or what there is of it: was it ever whole? A bad block that another of its
- * blocks follows was; so was one that only a flipped bit keeps from being good. `end` 0: not known,
+ * blocks follows was; so was one that only a flipped bit keeps from being good, or that the disk
+ * does not give, unless it is in a file that nothing says the batch went to. `end` 0: not known,
  * since its own record is not readable. */
-static bool is_damaged(struct slice content, uint64_t at, uint64_t end, uint32_t batch)
+static bool is_damaged(struct slice content, uint64_t at, uint64_t end, uint32_t batch,
+                       bool is_spare)
 {
     uint64_t stop = end > 0 ? end : content.size;
     uint64_t bad = UINT64_MAX;
@@ -289,7 +291,7 @@ static bool is_damaged(struct slice content, uint64_t at, uint64_t end, uint32_t
             return false; /* one as it was before: never written whole, nor confirmed */
     }
     return bad != UINT64_MAX && journal_block_was_good(content, bad, &number) &&
-           (number == batch || number == UINT32_MAX);
+           (number == batch || (number == UINT32_MAX && !is_spare));
 }
 
 static bool is_next(const struct loading *loading, const struct journal_batch *batch, uint64_t life)
@@ -320,7 +322,7 @@ static void load_segment(struct loading *loading, struct journal_segment *segmen
     while (!loading->at_end && next_batch(loading, content, segment->used, segment->life, &batch)) {
         if (batch.record.number >= loading->batch_last && !batch_is_whole(content, &batch) &&
             !is_damaged(content, batch.record.index, journal_batch_end(&batch),
-                        (uint32_t)batch.record.number)) {
+                        (uint32_t)batch.record.number, false)) {
             loading->at_end = true; /* the torn tail */
             return;
         }
@@ -338,9 +340,9 @@ static void load_segment(struct loading *loading, struct journal_segment *segmen
     }
 }
 
-static void check_tail(struct loading *loading, struct slice content, uint64_t at)
+static void check_tail(struct loading *loading, struct slice content, uint64_t at, bool is_spare)
 {
-    if (!is_damaged(content, at, 0, (uint32_t)loading->expected))
+    if (!is_damaged(content, at, 0, (uint32_t)loading->expected, is_spare))
         return;
     log_warn("journal.damaged_tail folder=%s batch=%" PRIu64, loading->journal->folder,
              loading->expected);
@@ -366,7 +368,7 @@ static enum error load_segments(struct loading *loading)
             break;
         load_segment(loading, segment, buffer_slice(&content));
         if (link->next == &journal->segments && !loading->at_end)
-            check_tail(loading, buffer_slice(&content), segment->used);
+            check_tail(loading, buffer_slice(&content), segment->used, false);
     }
     /* The next batch may have been the first of another file. */
     LIST_EACH(&journal->spares, link)
@@ -375,7 +377,7 @@ static enum error load_segments(struct loading *loading)
             rc = read_segment(journal, container_of(link, struct journal_segment, link)->file,
                               &content);
         if (rc == OK && !loading->at_end)
-            check_tail(loading, buffer_slice(&content), 0);
+            check_tail(loading, buffer_slice(&content), 0, true);
     }
     if (loading->tail_is_damaged)
         loading->expected++; /* that number is taken: the gap stays seen */
