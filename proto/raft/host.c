@@ -44,6 +44,8 @@ static void on_loaded_entry(void *user, uint64_t id, uint64_t index,
     struct loaded_log *log = loaded_get(user, id);
     struct loaded_entry *loaded;
 
+    if (again && log->count > 0 && index < log->first)
+        loaded_clear(log); /* the first entries were met for the second time only: all come now */
     if (log->count == 0)
         log->first = index;
     if (index < log->first || index > log->first + log->count) {

@@ -456,7 +456,7 @@ void journal_append(struct journal *journal, struct journal_op *op, uint64_t id,
 
 void journal_append_again_begin(struct journal *journal, uint64_t id)
 {
-    journal_group_get(journal, id)->note_count = 0;
+    journal_group_get(journal, id)->again_life = 0;
 }
 
 void journal_append_again(struct journal *journal, uint64_t id, uint64_t index,
@@ -471,9 +471,16 @@ void journal_append_again(struct journal *journal, uint64_t id, uint64_t index,
         .term = entry->term,
         .data = entry->data,
     };
+    struct journal_batch_buffer *batch;
 
     CHECK(index >= group->first && index <= group->last);
-    append(journal, group, &record);
+    batch = append(journal, group, &record);
+    if (batch == NULL)
+        return;
+    if (group->again_life == 0)
+        group->again_life = batch->segment->life;
+    if (index == group->last) /* until now a batch on disk might have been without the rest */
+        journal_group_drop_notes(group, group->again_life);
 }
 
 void journal_truncate(struct journal *journal, uint64_t id, uint64_t index)

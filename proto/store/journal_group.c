@@ -32,15 +32,29 @@ void journal_group_free(struct journal_group *group)
 
 /* ---- which segments hold its entries ---- */
 
+static void notes_drop(struct journal_group *group, size_t count)
+{
+    group->note_count -= count;
+    if (count > 0 && group->note_count > 0)
+        memmove(group->notes, group->notes + count, group->note_count * sizeof(*group->notes));
+}
+
 static void notes_release(struct journal_group *group)
 {
     size_t count = 0;
 
     while (count < group->note_count && group->notes[count].index_max < group->first)
         count++;
-    group->note_count -= count;
-    if (count > 0 && group->note_count > 0)
-        memmove(group->notes, group->notes + count, group->note_count * sizeof(*group->notes));
+    notes_drop(group, count);
+}
+
+void journal_group_drop_notes(struct journal_group *group, uint64_t life)
+{
+    size_t count = 0;
+
+    while (count < group->note_count && group->notes[count].life < life)
+        count++;
+    notes_drop(group, count);
 }
 
 static void notes_add(struct journal_group *group, uint64_t life, uint64_t index)

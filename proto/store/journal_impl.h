@@ -29,6 +29,7 @@ struct journal_group {
     uint64_t first;
     uint64_t last;
     uint64_t state_batch; /* the batch its state was last written in; 0 = written twice already */
+    uint64_t again_life;        /* where the copies being appended again begin; 0 = not yet */
     struct journal_note *notes; /* by life, oldest first */
     size_t note_count;
     size_t note_capacity;
@@ -96,6 +97,8 @@ enum error journal_group_take(struct journal_group *group, const struct journal_
                               uint64_t life);
 void journal_group_checkpoint(const struct journal_group *group, struct journal_record *record,
                               struct buffer *data);
+/* What it needs of lives before this one stands in later ones too by now. */
+void journal_group_drop_notes(struct journal_group *group, uint64_t life);
 /* The oldest life it still needs; UINT64_MAX = none. */
 uint64_t journal_group_oldest(const struct journal_group *group);
 uint64_t journal_oldest(const struct journal *journal);
