@@ -317,6 +317,18 @@ static void apigateway__path_parameters__are_decoded(void **state)
     fake_invoker_finish(&f->invoker, INVOKE_OK, "{}");
 }
 
+static void apigateway__branch_left_again__its_parameters_are_forgotten(void **state)
+{
+    struct fixture *f = *state;
+
+    deploy(f, DOCUMENT(
+                  "\"/u/{id}/a\":{\"get\":" PROXY("A") "},\"/{proxy+}\":{\"get\":" PROXY("B") "}"));
+    start(f, ask(f, "GET", "/u/7/b", ""));
+
+    expect_event(f, "\"pathParameters\":{\"proxy\":\"u/7/b\"}");
+    fake_invoker_finish(&f->invoker, INVOKE_OK, "{}");
+}
+
 static void apigateway__outcomes__documented_answers(void **state)
 {
     struct fixture *f = *state;
@@ -695,6 +707,7 @@ int main(void)
         TEST(apigateway__unknown_api_stage_path_or_method__403),
         TEST(apigateway__routes__literal_then_variable_then_greedy_then_any),
         TEST(apigateway__path_parameters__are_decoded),
+        TEST(apigateway__branch_left_again__its_parameters_are_forgotten),
         TEST(apigateway__outcomes__documented_answers),
         TEST(apigateway__lost_with_an_idempotency_key__runs_once_more),
         TEST(apigateway__29_seconds__504_and_a_late_result_is_dropped),

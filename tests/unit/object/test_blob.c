@@ -304,6 +304,31 @@ static void blob_engine__chunk_damaged_on_the_way__refused_and_nothing_changes(v
     buffer_close(&command);
 }
 
+static void blob_engine__another_owner_with_other_bytes__the_first_bytes_stay(void **state)
+{
+    struct fixture *f = *state;
+    struct blob_chunk chunk = {f->sha256, 0};
+    struct buffer command = BUFFER_INIT(1024);
+    struct buffer reply = BUFFER_INIT(1024);
+    struct slice bytes;
+
+    blob_engine_put_command(&command, chunk, f->owner, SLICE_LITERAL("hello"));
+    assert_int_equal(apply(f, buffer_slice(&command)), OK);
+    buffer_clear(&command);
+    memset(f->owner, 'B', sizeof(f->owner));
+    blob_engine_put_command(&command, chunk, f->owner, SLICE_LITERAL("other"));
+    assert_int_equal(apply(f, buffer_slice(&command)), OK);
+
+    buffer_clear(&command);
+    blob_engine_get_query(&command, chunk);
+    fake_router_query(f->router, 0, SHARD_ENGINE_BLOB, buffer_slice(&command), &reply);
+    assert_int_equal(blob_engine_reply(buffer_slice(&reply), &bytes), OK);
+    assert_true(slice_equal_text(bytes, "hello"));
+
+    buffer_close(&command);
+    buffer_close(&reply);
+}
+
 static void blob_engine__command_cut_anywhere__refused_and_nothing_changes(void **state)
 {
     struct fixture *f = *state;
@@ -364,6 +389,7 @@ int main(void)
         TEST(blob_release__two_owners__bytes_stay_until_the_second),
         TEST(blob_cancel__in_flight__no_callback_and_nothing_leaks),
         TEST(blob_engine__chunk_damaged_on_the_way__refused_and_nothing_changes),
+        TEST(blob_engine__another_owner_with_other_bytes__the_first_bytes_stay),
         TEST(blob_engine__command_cut_anywhere__refused_and_nothing_changes),
         TEST(blob_engine__put_command__keeps_its_bytes_on_the_wire),
     };
