@@ -478,11 +478,12 @@ void shard_host_status(struct shard_host *shards, struct buffer *json)
         buffer_putf(json,
                     "%s{\"shard\":%u,\"role\":\"%s\",\"leader\":%" PRIu64 ",\"term\":%" PRIu64
                     ",\"epoch\":%" PRIu64 ",\"applied\":%" PRIu64 ",\"committed\":%" PRIu64
-                    ",\"hash\":\"%016" PRIx64 "\",\"damaged\":%s}",
+                    ",\"hash\":\"%016" PRIx64 "\",\"damaged\":%s,\"votes\":%s}",
                     comma, slot->replica.shard, role_names[group_role(group)], group_leader(group),
                     group_term(group), slot->record->epoch, slot->replica.state.applied,
                     group_committed(group), slot->replica.state.hash,
-                    host_group_is_damaged(shards->host, group_id(group)) ? "true" : "false");
+                    host_group_is_damaged(shards->host, group_id(group)) ? "true" : "false",
+                    group_has_vote(group) ? "true" : "false");
         comma = ",";
     }
     buffer_put_text(json, "]");

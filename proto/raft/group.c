@@ -80,6 +80,11 @@ uint64_t group_last(const struct group *group)
     return raft_last_index((struct raft *)(uintptr_t)&group->raft);
 }
 
+bool group_has_vote(const struct group *group)
+{
+    return group->is_started && !group->is_voteless;
+}
+
 size_t group_members(const struct group *group, struct group_member members[GROUP_MEMBERS_MAX])
 {
     const struct raft_configuration *configuration = guard_configuration(&group->guard);

@@ -104,6 +104,9 @@ uint64_t group_term(const struct group *group);
 uint64_t group_applied(const struct group *group);
 uint64_t group_committed(const struct group *group);
 uint64_t group_last(const struct group *group); /* last index in the log */
+/* False: its disk is new or damaged, and it counts for nothing until it has fetched what it lost.
+ */
+bool group_has_vote(const struct group *group);
 size_t group_members(const struct group *group, struct group_member members[GROUP_MEMBERS_MAX]);
 
 /* ---- leadership and membership; one change at a time, leader only ---- */

@@ -578,6 +578,67 @@ static void clients_start(struct world *world)
     counter_go(&world->counter);
 }
 
+/* ---- what the nodes say of themselves ---- */
+
+static void status_respond(struct http_exchange *base, int status,
+                           const struct http_header *headers, size_t header_count,
+                           struct buffer *body)
+{
+    (void)headers;
+    (void)header_count;
+    (void)status;
+    struct buffer *out = base->impl;
+
+    if (body != NULL) {
+        buffer_put_slice(out, buffer_slice(body));
+        buffer_close(body);
+    }
+    arena_close(&base->arena);
+}
+
+static json_t *status_of(struct process *process)
+{
+    struct buffer body = BUFFER_INIT(BUFFER_UNLIMITED);
+    struct http_exchange exchange = {
+        .method = SLICE_LITERAL("GET"),
+        .target = SLICE_LITERAL("/_skein/status"),
+        .path = SLICE_LITERAL("/_skein/status"),
+        .respond = status_respond,
+        .impl = &body,
+    };
+
+    node_on_exchange(process->node, &exchange);
+    json_t *status = json_loadb((const char *)body.data, body.size, 0, NULL);
+
+    buffer_close(&body);
+    return status;
+}
+
+/* Has each shard three replicas that can vote, on nodes that are up? */
+static bool are_replicas_whole(struct world *world)
+{
+    unsigned votes[SHARDS] = {0};
+
+    for (size_t i = 0; i < world->process_count; i++) {
+        struct process *process = &world->processes[i];
+        json_t *status = process->node != NULL ? status_of(process) : NULL;
+        json_t *replica;
+        size_t place;
+
+        json_array_foreach(json_object_get(status, "shards"), place, replica)
+        {
+            json_int_t shard = json_integer_value(json_object_get(replica, "shard"));
+
+            votes[shard % SHARDS] += json_is_true(json_object_get(replica, "votes"));
+        }
+        json_decref(status);
+    }
+    for (size_t i = 0; i < SHARDS; i++)
+        if (votes[i] < 3)
+            return false;
+    return true;
+}
+
 /* ---- faults
  * -------------------------------------------------------------------------------------------------
  */
@@ -637,15 +698,6 @@ static void heal_later(void *user)
 static unsigned power_loss(struct world *world)
 {
     return dice(world, 2) == 0 ? SIM_CRASH_LOSE : SIM_CRASH_TEAR;
-}
-
-static size_t nodes_up(const struct world *world)
-{
-    size_t count = 0;
-
-    for (size_t i = 0; i < world->process_count; i++)
-        count += world->processes[i].is_node && world->processes[i].is_up;
-    return count;
 }
 
 static void inject(struct world *world, enum fault fault)
@@ -709,8 +761,8 @@ static void inject(struct world *world, enum fault fault)
         for (size_t i = 0; i < world->process_count; i++)
             crash_and_restart(&world->processes[i], power_loss(world));
         break;
-    case FAULT_WIPE: /* one disk at a time, and only while all the others are there */
-        if (one->is_node && one->is_up && nodes_up(world) == world->options->nodes) {
+    case FAULT_WIPE: /* the next disk only when what was on the one before is back in its place */
+        if (one->is_node && one->is_up && are_replicas_whole(world)) {
             story(world, "%s crashes and its disk is replaced", one->name);
             process_crash(one, SIM_CRASH_LOSE);
             sim_disk_wipe(sim, one->id);
@@ -862,40 +914,6 @@ struct shard_seen {
     char hash[20];
 };
 
-static void status_respond(struct http_exchange *base, int status,
-                           const struct http_header *headers, size_t header_count,
-                           struct buffer *body)
-{
-    (void)headers;
-    (void)header_count;
-    (void)status;
-    struct buffer *out = base->impl;
-
-    if (body != NULL) {
-        buffer_put_slice(out, buffer_slice(body));
-        buffer_close(body);
-    }
-    arena_close(&base->arena);
-}
-
-static json_t *status_of(struct process *process)
-{
-    struct buffer body = BUFFER_INIT(BUFFER_UNLIMITED);
-    struct http_exchange exchange = {
-        .method = SLICE_LITERAL("GET"),
-        .target = SLICE_LITERAL("/_skein/status"),
-        .path = SLICE_LITERAL("/_skein/status"),
-        .respond = status_respond,
-        .impl = &body,
-    };
-
-    node_on_exchange(process->node, &exchange);
-    json_t *status = json_loadb((const char *)body.data, body.size, 0, NULL);
-
-    buffer_close(&body);
-    return status;
-}
-
 /* All replicas of every shard at the same index, with the same hash? */
 static bool are_replicas_equal(struct world *world, char *why, size_t why_bytes)
 {
@@ -934,6 +952,26 @@ static bool are_replicas_equal(struct world *world, char *why, size_t why_bytes)
             is_equal = false;
         }
     return is_equal;
+}
+
+/* Where each replica stands, for who reads why a run failed. */
+static void tell_replicas(struct world *world)
+{
+    for (size_t i = 0; i < world->process_count; i++) {
+        struct process *process = &world->processes[i];
+        json_t *status = process->node != NULL ? status_of(process) : NULL;
+        json_t *replica;
+        size_t place;
+
+        json_array_foreach(json_object_get(status, "shards"), place, replica)
+        {
+            char *text = json_dumps(replica, JSON_COMPACT);
+
+            story(world, "%s: %s", process->name, text);
+            free(text);
+        }
+        json_decref(status);
+    }
 }
 
 static void check_replicas(struct world *world)
@@ -1012,6 +1050,8 @@ static void run(struct world *world)
         check_values(world);
     if (world->result->is_ok)
         check_replicas(world);
+    if (!world->result->is_ok && options->has_story)
+        tell_replicas(world);
 }
 
 void cluster_sim_run(const struct cluster_sim_options *options, struct cluster_sim_result *result)

@@ -26,6 +26,7 @@ static const struct option options_known[] = {
     {"jobs", required_argument, NULL, 'j'},
     {"twice", no_argument, NULL, 't'},
     {"story", no_argument, NULL, 'o'},
+    {"trace", no_argument, NULL, 'o'}, /* as skein-sim calls it */
     {"verbose", no_argument, NULL, 'v'},
     {"help", no_argument, NULL, 'h'},
     {NULL, 0, NULL, 0},
