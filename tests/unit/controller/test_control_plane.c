@@ -465,7 +465,7 @@ static void node__process_dies__functions_move_at_once(void **state)
     (void)state;
     be_born(&world, 5, 60000);
     (void)update_through_node_1(&world, "function/");
-    (void)snprintf(key, sizeof(key), "placement/%s", world.nodes[0].key + strlen("function/"));
+    (void)snprintf(key, sizeof(key), "placement/%.60s", world.nodes[0].key + strlen("function/"));
     run_ms(&world, SECOND);
     uint64_t incarnation = incarnation_for(&world.nodes[0], 2);
 
