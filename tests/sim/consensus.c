@@ -80,8 +80,7 @@ static bool has_converged(struct cluster *cluster, size_t group)
         if (!members[i].is_voter)
             continue;
         if (!consensus_node_runs(node) || replica->group == NULL ||
-            host_group_is_damaged(node->host, group_id(replica->group)) ||
-            replica->machine.applied < known->acked_max)
+            !group_has_vote(replica->group) || replica->machine.applied < known->acked_max)
             return false;
     }
     return true;
@@ -101,8 +100,7 @@ static void say_who_is_behind(struct cluster *cluster, size_t group)
         size += (size_t)snprintf(
             text + size, sizeof(text) - size,
             " %" PRIu64 ":%c%s term %" PRIu64 " applied %" PRIu64 "/%" PRIu64, node->id,
-            "FCL"[group_role(replica->group)],
-            host_group_is_damaged(node->host, group_id(replica->group)) ? "!" : "",
+            "FCL"[group_role(replica->group)], group_has_vote(replica->group) ? "" : "!",
             group_term(replica->group), replica->machine.applied, group_last(replica->group));
     }
     checker_fail(&cluster->checker,

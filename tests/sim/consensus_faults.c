@@ -111,7 +111,7 @@ static void drain_ends(void *user)
     struct cluster *cluster = undo->cluster;
     struct node *node = &cluster->nodes[undo->from - 1];
 
-    if (node->life != undo->life)
+    if (cluster->is_healing || node->life != undo->life)
         return;
     consensus_node_crash(node, SIM_CRASH_KILL);
     consensus_node_start_later(node, random_ms(cluster, 5, 300));
@@ -733,6 +733,8 @@ void consensus_faults_end(struct cluster *cluster)
                 sim_link_latency(cluster->sim, node->id, peer, cluster->plan.latency);
         if (sim_is_alive(cluster->sim, node->id))
             sim_resume(cluster->sim, node->id);
+        if (node->draining_life == node->life) /* it would lead no more */
+            consensus_node_crash(node, SIM_CRASH_KILL);
         consensus_node_start(node);
     }
 }

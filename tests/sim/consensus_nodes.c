@@ -272,8 +272,7 @@ static void watch_weakness(struct node *node, size_t group)
         replica->weak_until_index = cluster->checker.groups[group].acked_max;
         return;
     }
-    if (replica->machine.applied < replica->weak_until_index ||
-        host_group_is_damaged(node->host, GROUP_ID(group)))
+    if (replica->machine.applied < replica->weak_until_index || !group_has_vote(replica->group))
         return;
     replica->is_weak = false;
     cluster->facts[CONSENSUS_FACT_RECOVERED]++;
