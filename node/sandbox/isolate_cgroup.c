@@ -271,6 +271,19 @@ void isolate_cgroup_usage(struct isolate_cgroup *cgroup, uint32_t slot,
         usage->out_of_memory = strtoull(kills + strlen("oom_kill "), NULL, 10) > 0;
 }
 
+void isolate_cgroup_close(struct isolate_cgroup *cgroup)
+{
+    char path[ISOLATE_CGROUP_PATH_BYTES];
+    char tail[128];
+
+    snprintf(tail, sizeof(tail), "/%s", cgroup->instance);
+    for (size_t i = 0; i < (cgroup->version == ISOLATE_CGROUP_V1 ? V1_CONTROLLER_COUNT : 1); i++) {
+        path_of(cgroup, v1_controllers[i], tail, path);
+        remove_all_stale(path);
+        (void)rmdir(path); /* what is busy still is removed by our successor */
+    }
+}
+
 bool isolate_cgroup_remove(struct isolate_cgroup *cgroup, uint32_t slot)
 {
     char path[ISOLATE_CGROUP_PATH_BYTES];

@@ -42,6 +42,9 @@ bool isolate_cgroup_limit(struct isolate_cgroup *cgroup, uint32_t slot, uint32_t
 void isolate_cgroup_usage(struct isolate_cgroup *cgroup, uint32_t slot,
                           struct isolate_cgroup_usage *usage);
 
+/* Remove the instance's groups, which must be empty but for a moment. */
+void isolate_cgroup_close(struct isolate_cgroup *cgroup);
+
 /* False while something still lives in it; try again later. */
 bool isolate_cgroup_remove(struct isolate_cgroup *cgroup, uint32_t slot);
 

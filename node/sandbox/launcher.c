@@ -335,10 +335,11 @@ static void end(struct launcher *launcher)
     for (uint32_t slot = 0; slot < launcher->slot_count; slot++) {
         struct child *child = &launcher->children[slot];
 
-        if (child->pid != 0 && waitpid(child->pid, NULL, 0) == child->pid)
-            child->is_left = launcher->isolate.cgroup.version != ISOLATE_CGROUP_NONE;
+        if (child->pid != 0)
+            (void)waitpid(child->pid, NULL, 0);
     }
-    (void)remove_left(launcher); /* what is busy still is removed by our successor */
+    if (launcher->isolate.cgroup.version != ISOLATE_CGROUP_NONE)
+        isolate_cgroup_close(&launcher->isolate.cgroup);
     _exit(0);
 }
 

@@ -1,6 +1,7 @@
 #include "node/sandbox/process.h"
 
 #include "node/sandbox/package.h"
+#include "node/sandbox/package_store.h"
 #include "node/sandbox/process_environment.h"
 #include "node/sandbox/process_launcher.h"
 #include "node/sandbox/process_server.h"
@@ -13,7 +14,6 @@
 #include <errno.h>
 #include <fcntl.h>
 #include <inttypes.h>
-#include <openssl/evp.h>
 #include <signal.h>
 #include <stdio.h>
 #include <sys/socket.h>
@@ -87,11 +87,11 @@ struct process {
     struct env *env;
     uv_loop_t *loop;
     struct process_options options;
+    struct package_store packages;
     struct launcher launchers[PROCESS_LAUNCHER_COUNT];
     struct map instances; /* id -> instance, until it is gone */
     uv_timer_t upkeep;
     uint64_t id_last;
-    uint64_t unpack_last;
     uint32_t open_count; /* launchers, instances and the timer that are still open */
     int loadavg;         /* descriptor */
     unsigned processors;
@@ -742,99 +742,24 @@ static uint32_t seam_memory_mb(struct env *env, struct sandbox *sandbox)
 
 /* ---- code ---------------------------------------------------------------------------------- */
 
-struct unpack {
-    struct env_work work;
-    struct process *process;
-    struct sandbox_code *code;
-    struct buffer zip;
-    uint8_t sha256[SANDBOX_SHA256_BYTES];
-    char folder[SANDBOX_PATH_BYTES];
-    char temporary[SANDBOX_PATH_BYTES + 32];
-    char why[ERROR_WHY_BYTES];
-    enum error rc;
-};
-
-static void name_folder(const struct process *process, struct slice sha256,
-                        char folder[SANDBOX_PATH_BYTES])
-{
-    char hex[2 * SANDBOX_SHA256_BYTES + 1] = "none";
-
-    if (sha256.size == SANDBOX_SHA256_BYTES)
-        encode_hex(sha256, hex);
-    snprintf(folder, SANDBOX_PATH_BYTES, "%s/code/%s", process->options.data, hex);
-}
-
 static enum error seam_code_find(struct env *env, struct slice sha256,
                                  char folder[SANDBOX_PATH_BYTES])
 {
-    char path[SANDBOX_PATH_BYTES];
-
-    name_folder(process_of(env), sha256, path);
-    if (access(path, F_OK) != 0)
-        return ERR_NOT_FOUND;
-    memcpy(folder, path, sizeof(path));
-    return OK;
+    return package_store_find(&process_of(env)->packages, sha256, folder);
 }
 
-static void unpack_on_worker(struct env_work *work)
+static void packages_on_settled(struct package_store *packages)
 {
-    struct unpack *unpack = container_of(work, struct unpack, work);
-    uint8_t sha256[EVP_MAX_MD_SIZE];
-    unsigned size = 0;
-
-    CHECK(EVP_Digest(unpack->zip.data, unpack->zip.size, sha256, &size, EVP_sha256(), NULL) == 1);
-    if (memcmp(sha256, unpack->sha256, SANDBOX_SHA256_BYTES) != 0) {
-        snprintf(unpack->why, sizeof(unpack->why), "hash does not match");
-        unpack->rc = ERR_CORRUPT;
-        return;
-    }
-    unpack->rc = package_unpack(buffer_slice(&unpack->zip), unpack->temporary, NULL, unpack->why);
-    if (unpack->rc != OK || rename(unpack->temporary, unpack->folder) == 0)
-        return;
-    /* somebody else may have been quicker with the same package */
-    unpack->rc = access(unpack->folder, F_OK) == 0 ? OK : ERR_IO;
-    if (package_remove(unpack->temporary) != OK)
-        snprintf(unpack->why, sizeof(unpack->why), "cannot remove the temporary folder");
-}
-
-static void unpack_on_done(struct env_work *work)
-{
-    struct unpack *unpack = container_of(work, struct unpack, work);
-    struct sandbox_code *code = unpack->code;
-    struct process *process = unpack->process;
-    enum error rc = unpack->rc;
-    char folder[SANDBOX_PATH_BYTES];
-    bool is_closing = process->is_closing;
-
-    memcpy(folder, unpack->folder, sizeof(folder));
-    if (rc != OK)
-        log_warn("process.unpack rc=%s why=\"%s\"", error_name(rc), unpack->why);
-    buffer_close(&unpack->zip);
-    free(unpack);
-    count_closed(process);
-    if (!is_closing)
-        code->cb(code, rc, folder);
+    count_closed(container_of(packages, struct process, packages));
 }
 
 static void seam_code_store(struct env *env, struct sandbox_code *code, struct slice sha256,
                             struct buffer *zip, sandbox_code_cb cb)
 {
     struct process *process = process_of(env);
-    struct unpack *unpack = check_calloc(1, sizeof(*unpack));
 
-    code->cb = cb;
-    unpack->process = process;
-    unpack->code = code;
-    unpack->zip = buffer_take(zip);
-    if (sha256.size == sizeof(unpack->sha256))
-        memcpy(unpack->sha256, sha256.data, sizeof(unpack->sha256));
-    name_folder(process, sha256, unpack->folder);
-    snprintf(unpack->temporary, sizeof(unpack->temporary), "%s.%" PRIu64, unpack->folder,
-             ++process->unpack_last);
-    unpack->work.run = unpack_on_worker;
-    unpack->work.done = unpack_on_done;
     process->open_count++;
-    env->worker->queue(env, &unpack->work);
+    package_store_put(&process->packages, code, sha256, zip, cb);
 }
 
 /* ---- opening and closing ------------------------------------------------------------------- */
@@ -849,11 +774,9 @@ static uint64_t hash_path(const char *path)
     return hash;
 }
 
-/* What was unpacked before was never synced to disk, so after a power loss it might be holes: it
- * comes again from where it is safe. */
-static enum error clean_folders(const struct process *process)
+static enum error open_folders(struct process *process)
 {
-    static const char *const names[] = {"code", "sandbox-python", "sandbox-native"};
+    static const char *const names[] = {"sandbox-python", "sandbox-native"};
     char path[SANDBOX_PATH_BYTES];
 
     for (size_t i = 0; i < ARRAY_COUNT(names); i++) {
@@ -863,7 +786,8 @@ static enum error clean_folders(const struct process *process)
         if (mkdir(path, 0755) != 0)
             return ERR_IO;
     }
-    return OK;
+    snprintf(path, sizeof(path), "%s/code", process->options.data);
+    return package_store_open(&process->packages, process->env, path, packages_on_settled);
 }
 
 static void open_launcher(struct process *process, enum process_launcher_kind kind)
@@ -925,7 +849,7 @@ enum error process_open(struct env *env, uv_loop_t *loop, const struct process_o
     process->options = *options;
     set_defaults(&process->options);
     if (options->data[0] != '/' || strlen(options->data) > SANDBOX_PATH_BYTES / 2 ||
-        clean_folders(process) != OK) {
+        open_folders(process) != OK) {
         free(process);
         return ERR_IO;
     }
@@ -960,6 +884,7 @@ static void upkeep_on_closed(uv_handle_t *handle)
 void process_close(struct process *process, void *user, void (*closed)(void *user))
 {
     process->is_closing = true;
+    package_store_close(&process->packages);
     process->close_user = user;
     process->closed = closed;
     for (size_t i = 0; i < PROCESS_LAUNCHER_COUNT; i++) {

