@@ -16,6 +16,7 @@ static const char help[] = "usage: skein-sim-cluster [options]\n"
                            "  --ms N        simulated milliseconds of faults (20000)\n"
                            "  --jobs N      processes at a time (one for each core)\n"
                            "  --twice       run each seed two times; the traces must be equal\n"
+                           "  --until-failure  no further seeds after one that fails\n"
                            "  --story       tell the faults and how the cluster takes them\n"
                            "  --verbose     tell every event\n";
 
@@ -25,6 +26,7 @@ static const struct option options_known[] = {
     {"ms", required_argument, NULL, 'm'},
     {"jobs", required_argument, NULL, 'j'},
     {"twice", no_argument, NULL, 't'},
+    {"until-failure", no_argument, NULL, 'u'},
     {"story", no_argument, NULL, 'o'},
     {"trace", no_argument, NULL, 'o'}, /* as skein-sim calls it */
     {"verbose", no_argument, NULL, 'v'},
@@ -81,6 +83,9 @@ int main(int count, char **words)
             break;
         case 't':
             seeds.twice = true;
+            break;
+        case 'u':
+            seeds.stop_at_failure = true;
             break;
         case 'v':
             options.is_verbose = true;
