@@ -9,19 +9,23 @@
 #include <stdio.h>
 #include <stdlib.h>
 #include <string.h>
+#include <time.h>
 
-static const char help[] = "usage: skein-sim-cluster [options]\n"
-                           "  --seed S      the first seed (default: SKEIN_SEED, or else 1)\n"
-                           "  --count N     so many seeds from there on (1)\n"
-                           "  --ms N        simulated milliseconds of faults (20000)\n"
-                           "  --jobs N      processes at a time (one for each core)\n"
-                           "  --twice       run each seed two times; the traces must be equal\n"
-                           "  --until-failure  no further seeds after one that fails\n"
-                           "  --story       tell the faults and how the cluster takes them\n"
-                           "  --verbose     tell every event\n";
+static const char help[] =
+    "usage: skein-sim-cluster [options]\n"
+    "  --seed S      the first seed (default: SKEIN_SEED, or else 1)\n"
+    "  --fresh       the first seed is one nobody ran yet, unless SKEIN_SEED says\n"
+    "  --count N     so many seeds from there on (1)\n"
+    "  --ms N        simulated milliseconds of faults (20000)\n"
+    "  --jobs N      processes at a time (one for each core)\n"
+    "  --twice       run each seed two times; the traces must be equal\n"
+    "  --until-failure  no further seeds after one that fails\n"
+    "  --story       tell the faults and how the cluster takes them\n"
+    "  --verbose     tell every event\n";
 
 static const struct option options_known[] = {
     {"seed", required_argument, NULL, 's'},
+    {"fresh", no_argument, NULL, 'f'},
     {"count", required_argument, NULL, 'c'},
     {"ms", required_argument, NULL, 'm'},
     {"jobs", required_argument, NULL, 'j'},
@@ -58,10 +62,11 @@ int main(int count, char **words)
 {
     struct cluster_sim_options options = cluster_sim_options_default(0);
     const char *seed_text = getenv("SKEIN_SEED");
+    char replay[64] = "";
     struct seeds_options seeds = {.first = seed_text != NULL ? strtoull(seed_text, NULL, 10) : 1,
                                   .count = 1,
                                   .seconds_max = 300,
-                                  .replay = "skein-sim-cluster",
+                                  .replay = replay,
                                   .user = &options,
                                   .run = run};
     struct seeds_summary summary;
@@ -71,6 +76,10 @@ int main(int count, char **words)
         switch (letter) {
         case 's':
             seeds.first = strtoull(optarg, NULL, 10);
+            break;
+        case 'f':
+            if (seed_text == NULL)
+                seeds.first = (uint64_t)time(NULL) * 1000;
             break;
         case 'c':
             seeds.count = strtoull(optarg, NULL, 10);
@@ -104,11 +113,15 @@ int main(int count, char **words)
     (void)printf(
         "seeds %" PRIu64 " to %" PRIu64 ", %u nodes and %u controllers, %u ms of faults each\n",
         seeds.first, seeds.first + seeds.count - 1, options.nodes, options.controllers, options.ms);
+    (void)fflush(stdout);
+    (void)snprintf(replay, sizeof(replay), "skein-sim-cluster --ms %u", options.ms);
     seeds_run(&seeds, &summary);
     for (size_t i = 0; i < ARRAY_COUNT(fact_texts); i++)
         (void)printf("  %10" PRIu64 "  %s\n", summary.facts[i], fact_texts[i]);
     (void)printf("%.2f seeds per second, %.0f events per second\n",
                  (double)summary.run / summary.seconds, (double)summary.events / summary.seconds);
+    if (seeds.twice && summary.failed == 0)
+        (void)printf("each seed was run two times with the same trace\n");
     (void)printf("seeds %" PRIu64 ": ok %" PRIu64 ", failed %" PRIu64, summary.run,
                  summary.run - summary.failed, summary.failed);
     if (summary.failed > 0)
