@@ -6,6 +6,7 @@
 #include "node/aws/sts.h"
 #include "node/node_code.h"
 #include "node/node_invoke.h"
+#include "node/node_reset.h"
 #include "node/node_status.h"
 #include "node/object/blob_engine.h"
 #include "node/shard/shard_host.h"
@@ -48,6 +49,7 @@ struct node {
     struct apigateway *apigateway;
     struct sts sts;
     struct view_listener function_listener;
+    struct node_resets resets;
 };
 
 /* ---- who this node is
@@ -205,6 +207,18 @@ static void open_functions(struct node *node)
 static void on_admin(void *user, struct aws_request *request)
 {
     struct node *node = user;
+    bool is_reset = slice_equal_text(request->exchange->path, "/_skein/reset");
+
+    if (is_reset && node->options.any_key && slice_equal_text(request->exchange->method, "POST")) {
+        node_reset_start(&node->resets, node->env, node->view, request->exchange);
+        return;
+    }
+    if (is_reset) {
+        http_respond_text(
+            request->exchange, 403, "application/json",
+            SLICE_LITERAL("{\"message\":\"POST, and only with --insecure-any-key\"}\n"));
+        return;
+    }
     const struct node_status parts = {
         .env = node->env,
         .name = node->options.name,
@@ -265,6 +279,7 @@ enum error node_open(struct env *env, const struct node_options *options, char w
     enum error rc;
 
     node->env = env;
+    node_resets_init(&node->resets);
     node->options = *options;
     rc = identity_load(node);
     if (rc == OK)
@@ -286,6 +301,7 @@ void node_free(struct node *node)
 {
     if (node == NULL)
         return;
+    node_resets_close(&node->resets);
     apigateway_free(node->apigateway);
     lambda_free(node->lambda);
     dynamodb_free(node->dynamodb);

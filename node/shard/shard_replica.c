@@ -8,6 +8,10 @@
 #define BATCH_BYTES_MAX (1u << 20)
 #define BATCH_COMMANDS_MAX 256u
 #define PENDING_MAX 16384u
+
+/* While an entry is on its way, the next one gathers: an entry costs every replica about the same
+ * whatever is in it. But not for longer than this, since between continents the way is long. */
+#define GATHER_US 3000u
 #define REPLY_BYTES_MAX (20u << 20)
 
 struct pending {      /* one command on its way into the log */
@@ -82,15 +86,20 @@ static void pending_answer_all(struct shard_replica *replica, struct list *list,
 
 /* ---- writing --------------------------------------------------------------------------------- */
 
+static void batch_on_turn_end(struct env_task *task);
+
 static void proposal_on_done(struct group_proposal *base, enum error rc, uint64_t index)
 {
     struct proposal *proposal = container_of(base, struct proposal, base);
+    struct shard_replica *replica = proposal->replica;
 
     (void)index;
     list_remove(&proposal->link);
     /* Applied commands have been answered by now; what is left was not applied here. */
-    pending_answer_all(proposal->replica, &proposal->pending, rc == OK ? ERR_LOST : rc);
+    pending_answer_all(replica, &proposal->pending, rc == OK ? ERR_LOST : rc);
     free(proposal);
+    if (replica->batch_count > 0)
+        env_defer(replica->env, &replica->task, batch_on_turn_end);
 }
 
 static void batch_begin(struct shard_replica *replica)
@@ -102,6 +111,7 @@ static void batch_propose(struct shard_replica *replica)
 {
     struct proposal *proposal;
 
+    env_timer_stop(replica->env, &replica->gather);
     if (replica->batch_count == 0)
         return;
     proposal = check_calloc(1, sizeof(*proposal));
@@ -114,9 +124,19 @@ static void batch_propose(struct shard_replica *replica)
     buffer_clear(&replica->batch);
 }
 
+static void batch_on_gathered(struct env_timer *timer)
+{
+    batch_propose(container_of(timer, struct shard_replica, gather));
+}
+
 static void batch_on_turn_end(struct env_task *task)
 {
-    batch_propose(container_of(task, struct shard_replica, task));
+    struct shard_replica *replica = container_of(task, struct shard_replica, task);
+
+    if (list_is_empty(&replica->proposals))
+        batch_propose(replica);
+    else if (replica->batch_count > 0 && !env_timer_is_running(&replica->gather))
+        env_timer_start(replica->env, &replica->gather, GATHER_US, batch_on_gathered);
 }
 
 enum error shard_replica_write(struct shard_replica *replica, struct shard_waiter *waiter,
@@ -397,6 +417,7 @@ void shard_replica_close(struct shard_replica *replica)
 {
     struct list *link;
 
+    env_timer_stop(replica->env, &replica->gather);
     env_defer_cancel(replica->env, &replica->task);
     pending_drop_all(replica, &replica->batch_pending);
     while ((link = list_pop(&replica->proposals)) != NULL) {

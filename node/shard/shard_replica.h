@@ -48,6 +48,7 @@ struct shard_replica {
     uint32_t batch_count;
     struct list batch_pending; /* struct pending of the batch */
     struct env_task task;
+    struct env_timer gather;
     struct map pending;    /* (session, sequence) -> struct pending */
     struct list proposals; /* in flight */
     struct list reads;     /* in flight */

@@ -43,7 +43,8 @@ char *check_strndup(const char *text, size_t bytes)
 {
     char *copy = check_malloc(bytes + 1);
 
-    memcpy(copy, text, bytes);
+    if (bytes > 0)
+        memcpy(copy, text, bytes);
     copy[bytes] = '\0';
     return copy;
 }
