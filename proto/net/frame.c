@@ -7,7 +7,7 @@
 #define MAGIC 0x4e494b53u /* "SKIN" */
 #define CHECKED_FROM 16   /* magic, version and the checksum itself are not in the checksum */
 
-_Static_assert(FRAME_HEADER_BYTES == CHECKED_FROM + sizeof(uint64_t), "the header ends there");
+_Static_assert(FRAME_HEADER_BYTES == CHECKED_FROM + sizeof(struct frame_header), "as written");
 
 static void store(uint8_t *to, uint64_t value, size_t bytes)
 {
@@ -58,18 +58,33 @@ size_t frame_messages_bytes(struct slice messages, size_t bytes_max)
     return taken;
 }
 
-void frame_write(uint8_t *frame, uint64_t sequence, struct slice urgent, struct slice ordinary)
+void frame_write(uint8_t *frame, const struct frame_header *header, struct slice urgent,
+                 struct slice ordinary)
 {
     size_t size = FRAME_HEADER_BYTES + urgent.size + ordinary.size;
 
     store(frame, MAGIC, 4);
     store(frame + 4, FRAME_VERSION, 4);
-    store(frame + CHECKED_FROM, sequence, 8);
+    store(frame + CHECKED_FROM, header->stream, 8);
+    store(frame + CHECKED_FROM + 8, header->position, 8);
+    store(frame + CHECKED_FROM + 16, header->heard_stream, 8);
+    store(frame + CHECKED_FROM + 24, header->heard_position, 8);
     if (urgent.size > 0)
         memcpy(frame + FRAME_HEADER_BYTES, urgent.data, urgent.size);
     if (ordinary.size > 0)
         memcpy(frame + FRAME_HEADER_BYTES + urgent.size, ordinary.data, ordinary.size);
     store(frame + 8, XXH3_64bits(frame + CHECKED_FROM, size - CHECKED_FROM), 8);
+}
+
+static struct frame_header read_header(struct reader *reader)
+{
+    struct frame_header header;
+
+    header.stream = reader_u64(reader);
+    header.position = reader_u64(reader);
+    header.heard_stream = reader_u64(reader);
+    header.heard_position = reader_u64(reader);
+    return header;
 }
 
 enum error frame_read(struct slice bytes, struct frame *frame)
@@ -79,7 +94,7 @@ enum error frame_read(struct slice bytes, struct frame *frame)
     uint32_t version = reader_u32(&reader);
     uint64_t checksum = reader_u64(&reader);
     struct slice checked = reader.rest;
-    uint64_t sequence = reader_u64(&reader);
+    struct frame_header header = read_header(&reader);
     struct slice messages = reader.rest;
     uint8_t channel = 0;
 
@@ -96,22 +111,23 @@ enum error frame_read(struct slice bytes, struct frame *frame)
     }
     if (!reader.ok)
         return ERR_CORRUPT;
-    *frame = (struct frame){sequence, messages};
+    *frame = (struct frame){header, bytes.size, messages};
     return OK;
 }
 
-bool frame_order_accepts(struct frame_order *order, uint64_t connection, uint64_t sequence)
+bool frame_order_accepts(struct frame_order *order, uint64_t connection, const struct frame *frame)
 {
+    const struct frame_header *header = &frame->header;
     bool is_first_ever = order->connection == 0;
+    bool is_next = header->stream == order->stream && header->position == order->position;
 
     if (connection < order->connection)
         return false;
-    if (connection > order->connection)
-        order->sequence = 0;
     order->connection = connection;
-    if (sequence != 0 && sequence != order->sequence && !is_first_ever)
+    if (!is_first_ever && !is_next && (header->stream == order->stream || header->position != 0))
         return false;
-    order->sequence = sequence + 1;
+    order->stream = header->stream;
+    order->position = header->position + frame->size;
     return true;
 }
 

@@ -13,7 +13,6 @@
 #include <stdio.h>
 
 #define FRAMES_PER_TURN_MAX 64
-#define FRAMES_WAITING_MAX 64 /* per connection, inside ZeroMQ; then the sender has to wait */
 #define FRAME_OVERHEAD_BYTES_MAX 4096 /* its header, its message's, and CURVE's */
 #define SOCKETS_MAX 16000
 #define ENDPOINT_BYTES 256
@@ -150,7 +149,7 @@ static void receive_frame(struct mesh *mesh, zmq_msg_t *message)
         log_warn("mesh.bad_frame peer=%" PRIu64 " error=%s", peer, error_name(rc));
         return;
     }
-    if (mesh_peer_accepts(speaker, connection, frame.sequence))
+    if (mesh_peer_accepts(speaker, connection, &frame))
         deliver(mesh, peer, &frame);
 }
 
@@ -182,7 +181,7 @@ static void on_deliver_to_self(struct env_timer *timer)
 {
     struct mesh *mesh = container_of(timer, struct mesh, deliver_to_self);
     struct buffer messages = buffer_take(&mesh->to_self);
-    struct frame frame = {0, buffer_slice(&messages)};
+    struct frame frame = {.messages = buffer_slice(&messages)};
 
     deliver(mesh, mesh->self, &frame);
     buffer_close(&messages);
@@ -314,7 +313,7 @@ static enum error open_receiver(struct mesh *mesh, char *why)
     int64_t bytes_max = (int64_t)options->message_bytes_max + FRAME_OVERHEAD_BYTES_MAX;
 
     mesh->receiver = mesh_socket_new(mesh->ground.context, ZMQ_PULL);
-    mesh_socket_set_int(mesh->receiver, ZMQ_RCVHWM, FRAMES_WAITING_MAX);
+    mesh_socket_set_int(mesh->receiver, ZMQ_RCVHWM, 0); /* bounded by the senders' windows */
     mesh_socket_set_int(mesh->receiver, ZMQ_CURVE_SERVER, 1);
     mesh_socket_set_int(mesh->receiver, ZMQ_HANDSHAKE_IVL, (int)options->silent_ms * 2);
     mesh_socket_set_int(mesh->receiver, ZMQ_IPV6, strchr(options->listen, '[') != NULL);

@@ -5,8 +5,9 @@
  * key, and a message counts as coming from the peer whose key its connection proved: nobody can
  * speak as another. Only keys named by peer_set get in, from the moment they are named.
  *
- * Raft messages go ahead of all others; the others keep their order among themselves. Behind what
- * the peer's connection takes at once everything waits here, bounded in bytes.
+ * Raft messages go ahead of all others; the others keep their order among themselves. What the
+ * peer's loop did not take yet is bounded by a window of 8 MiB (for all but Raft); what is behind
+ * that waits here, bounded in bytes too.
  *
  * Down: CLOSED when the connection ends; SILENT when it ends and nothing had been heard from the
  * peer for silent_ms; REFUSED when a probe of its port finds nobody, at once after the loss and

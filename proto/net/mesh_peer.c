@@ -14,6 +14,12 @@
 #define FRAMES_IN_SOCKET_MAX 16
 #define FRAME_BYTES_WANTED (64u * 1024)
 
+/* What may be under way, not counting Raft: sent, and not taken out of ZeroMQ by the peer's loop.
+ * It is what bounds a slow peer's memory, for its socket takes everything: libzmq 4.3 aborts the
+ * process when a connection whose input was stopped by a full socket ends (issues 3937, 4767). */
+#define WINDOW_BYTES (8u << 20)
+#define WINDOW_TOLD_BYTES (WINDOW_BYTES / 4) /* taken, until the sender is told */
+
 /* A queue keeps its memory up to here once it is empty. */
 #define IDLE_BYTES_MAX (256u * 1024)
 
@@ -48,10 +54,14 @@ struct mesh_peer {
     uint32_t pause_ms;   /* before the next retry */
     struct queue urgent; /* Raft */
     struct queue ordinary;
-    uint64_t sequence; /* of the next frame */
-    struct env_task flush;
-    bool is_blocked; /* the sender takes no more for now */
+    uint64_t stream;         /* what we say since the link came up */
+    uint64_t position;       /* in it, of the next frame */
+    uint64_t heard_position; /* so far the peer's loop took it */
     struct frame_order order_in;
+    uint64_t told_position; /* of order_in, that we have told the peer */
+    bool must_tell;         /* with the next frame, even one without messages */
+    struct env_task flush;
+    bool is_blocked;   /* the sender takes no more for now */
     uint64_t heard_us; /* when a frame came in, or the link came up */
 };
 
@@ -83,33 +93,55 @@ static void queue_drop(struct queue *queue, size_t bytes)
     }
 }
 
-static bool has_waiting(const struct mesh_peer *peer)
+static bool is_window_open(const struct mesh_peer *peer)
 {
-    return peer->urgent.messages.size > 0 || peer->ordinary.messages.size > 0;
+    return peer->position - peer->heard_position < WINDOW_BYTES;
+}
+
+static bool has_something_to_send(const struct mesh_peer *peer)
+{
+    return peer->must_tell || peer->urgent.messages.size > 0 ||
+           (peer->ordinary.messages.size > 0 && is_window_open(peer));
 }
 
 /* Ordinary messages fill what urgent ones leave of a frame. One that is too big for that gets a
  * frame of its own, later, so that nothing urgent waits for its bytes. */
+static void choose_messages(const struct mesh_peer *peer, struct slice *urgent,
+                            struct slice *ordinary)
+{
+    *urgent = queue_rest(&peer->urgent);
+    *ordinary = queue_rest(&peer->ordinary);
+    urgent->size = frame_messages_bytes(*urgent, FRAME_BYTES_WANTED);
+    if (urgent->size < FRAME_BYTES_WANTED && is_window_open(peer))
+        ordinary->size = frame_messages_bytes(*ordinary, FRAME_BYTES_WANTED - urgent->size);
+    else
+        ordinary->size = 0;
+    if (urgent->size > 0 && urgent->size + ordinary->size > FRAME_BYTES_WANTED)
+        ordinary->size = 0;
+}
+
 static bool send_frame(struct mesh_peer *peer)
 {
-    struct slice urgent = queue_rest(&peer->urgent);
-    struct slice ordinary = queue_rest(&peer->ordinary);
+    const struct frame_header header = {.stream = peer->stream,
+                                        .position = peer->position,
+                                        .heard_stream = peer->order_in.stream,
+                                        .heard_position = peer->order_in.position};
+    struct slice urgent;
+    struct slice ordinary;
     zmq_msg_t message;
 
-    urgent.size = frame_messages_bytes(urgent, FRAME_BYTES_WANTED);
-    if (urgent.size < FRAME_BYTES_WANTED)
-        ordinary.size = frame_messages_bytes(ordinary, FRAME_BYTES_WANTED - urgent.size);
-    else
-        ordinary.size = 0;
-    if (urgent.size > 0 && urgent.size + ordinary.size > FRAME_BYTES_WANTED)
-        ordinary.size = 0;
-    CHECK(zmq_msg_init_size(&message, FRAME_HEADER_BYTES + urgent.size + ordinary.size) == 0);
-    frame_write(zmq_msg_data(&message), peer->sequence, urgent, ordinary);
+    choose_messages(peer, &urgent, &ordinary);
+    size_t size = FRAME_HEADER_BYTES + urgent.size + ordinary.size;
+
+    CHECK(zmq_msg_init_size(&message, size) == 0);
+    frame_write(zmq_msg_data(&message), &header, urgent, ordinary);
     if (zmq_msg_send(&message, peer->sender, ZMQ_DONTWAIT) < 0) {
         (void)zmq_msg_close(&message);
         return false;
     }
-    peer->sequence++;
+    peer->position += size;
+    peer->told_position = header.heard_position;
+    peer->must_tell = false;
     queue_drop(&peer->urgent, urgent.size);
     queue_drop(&peer->ordinary, ordinary.size);
     return true;
@@ -120,7 +152,7 @@ static void flush(struct mesh_peer *peer)
     bool was_blocked = peer->is_blocked;
 
     peer->is_blocked = false;
-    while (has_waiting(peer) && !peer->is_blocked)
+    while (has_something_to_send(peer) && !peer->is_blocked)
         peer->is_blocked = !mesh_socket_is_writable(peer->sender) || !send_frame(peer);
     if (peer->is_blocked && !was_blocked)
         mesh_watch_resume(peer->sender_watch);
@@ -176,7 +208,12 @@ static void go_up(struct mesh_peer *peer)
 {
     peer->state = PEER_UP;
     peer->pause_ms = peer->ground->options.reconnect_ms_min;
-    peer->sequence = 0;
+    peer->stream = env_random(peer->ground->env);
+    peer->position = 0;
+    peer->heard_position = 0;
+    peer->must_tell = peer->order_in.connection != 0; /* it may wait for that to go on */
+    if (peer->must_tell)
+        env_defer(peer->ground->env, &peer->flush, on_flush);
     peer->heard_us = env_now_us(peer->ground->env);
     peer->ground->on_up(peer->ground->user, peer->id);
 }
@@ -270,11 +307,33 @@ static void on_monitor_news(void *user)
 
 /* ---- what comes in ---- */
 
-bool mesh_peer_accepts(struct mesh_peer *peer, uint64_t connection, uint64_t sequence)
+static void note_heard(struct mesh_peer *peer, const struct frame_header *header)
 {
-    if (!frame_order_accepts(&peer->order_in, connection, sequence))
-        return false;
+    bool was_open = is_window_open(peer);
+
+    if (header->heard_stream != peer->stream || header->heard_position <= peer->heard_position ||
+        header->heard_position > peer->position)
+        return;
+    peer->heard_position = header->heard_position;
+    if (!was_open && is_window_open(peer) && peer->state == PEER_UP)
+        env_defer(peer->ground->env, &peer->flush, on_flush);
+}
+
+bool mesh_peer_accepts(struct mesh_peer *peer, uint64_t connection, const struct frame *frame)
+{
+    uint64_t stream_before = peer->order_in.stream;
+
     peer->heard_us = env_now_us(peer->ground->env);
+    note_heard(peer, &frame->header);
+    if (!frame_order_accepts(&peer->order_in, connection, frame))
+        return false;
+    if (peer->order_in.stream != stream_before)
+        peer->told_position = frame->header.position;
+    if (peer->order_in.position - peer->told_position < WINDOW_TOLD_BYTES)
+        return true;
+    peer->must_tell = true;
+    if (peer->state == PEER_UP)
+        env_defer(peer->ground->env, &peer->flush, on_flush);
     return true;
 }
 

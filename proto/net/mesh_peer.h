@@ -4,6 +4,7 @@
 #ifndef PROTO_NET_MESH_PEER_H
 #define PROTO_NET_MESH_PEER_H
 
+#include "proto/net/frame.h"
 #include "proto/net/mesh.h"
 
 struct mesh_peer;
@@ -43,6 +44,6 @@ const char *mesh_peer_public_key(const struct mesh_peer *peer);
 enum error mesh_peer_send(struct mesh_peer *peer, enum env_channel channel, struct slice message);
 
 /* A frame came in on `connection`. False when it must be dropped (frame_order_accepts). */
-bool mesh_peer_accepts(struct mesh_peer *peer, uint64_t connection, uint64_t sequence);
+bool mesh_peer_accepts(struct mesh_peer *peer, uint64_t connection, const struct frame *frame);
 
 #endif

@@ -22,7 +22,7 @@ struct shim {
     } channels[ENV_CHANNEL_COUNT];
 };
 
-/* What is under way, in the order in which it arrives. */
+/* What is under way. None arrives before the one in front of it, whatever its own time. */
 struct held {
     struct list link;
     uint64_t due_us;
@@ -40,7 +40,6 @@ struct rule { /* made for the first rule of a peer and kept, so that what is und
     uint32_t drop_permille;
     bool is_cut;
     bool is_told_up; /* what the watchers know */
-    uint64_t due_last_us;
     size_t held_bytes;
     struct list held;
     struct env_timer arrive;
@@ -172,14 +171,12 @@ static void on_arrive(struct env_timer *timer)
 static void hold(struct rule *rule, const struct held *like, struct slice message, uint64_t ways)
 {
     struct held *held = check_malloc(sizeof(*held) + message.size);
-    uint64_t due_us = env_now_us(rule->shim->env) + rule->delay_us * ways;
 
     *held = *like;
     held->size = message.size;
     if (message.size > 0)
         memcpy(held->bytes, message.data, message.size);
-    held->due_us = due_us > rule->due_last_us ? due_us : rule->due_last_us;
-    rule->due_last_us = held->due_us;
+    held->due_us = env_now_us(rule->shim->env) + rule->delay_us * ways;
     rule->held_bytes += message.size;
     list_append(&rule->held, &held->link);
     if (!env_timer_is_running(&rule->arrive))

@@ -28,7 +28,7 @@ int LLVMFuzzerTestOneInput(const uint8_t *data, size_t size)
     uint8_t *sealed = check_malloc(FRAME_HEADER_BYTES + size);
 
     read_all(slice_of(data, size));
-    frame_write(sealed, 1, slice_of(data, size), slice_of(NULL, 0));
+    frame_write(sealed, &(struct frame_header){0}, slice_of(data, size), slice_of(NULL, 0));
     read_all(slice_of(sealed, FRAME_HEADER_BYTES + size));
     free(sealed);
     return 0;

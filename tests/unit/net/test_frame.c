@@ -26,7 +26,8 @@ static struct buffer example(void)
     frame.size = FRAME_HEADER_BYTES + urgent.size + ordinary.size;
     frame.data = check_malloc(frame.size);
     frame.capacity = frame.size;
-    frame_write(frame.data, 7, buffer_slice(&urgent), buffer_slice(&ordinary));
+    frame_write(frame.data, &(struct frame_header){1, 7, 2, 300}, buffer_slice(&urgent),
+                buffer_slice(&ordinary));
     buffer_close(&urgent);
     buffer_close(&ordinary);
     return frame;
@@ -42,8 +43,11 @@ static void frame_write__two_messages__golden_bytes(void **state)
     encode_hex(buffer_slice(&frame), hex);
 
     assert_string_equal(hex, "534b494e01000000"
-                             "28c1bb36b8a7e21e"
+                             "ec17f1c1ba2d81c7"
+                             "0100000000000000"
                              "0700000000000000"
+                             "0200000000000000"
+                             "2c01000000000000"
                              "0004000000766f7465"
                              "0103000000707574");
 }
@@ -58,7 +62,11 @@ static void frame_read__what_was_written__comes_back(void **state)
     (void)state;
     assert_int_equal(frame_read(buffer_slice(&bytes), &frame), OK);
 
-    assert_int_equal(frame.sequence, 7);
+    assert_int_equal(frame.size, bytes.size);
+    assert_int_equal(frame.header.stream, 1);
+    assert_int_equal(frame.header.position, 7);
+    assert_int_equal(frame.header.heard_stream, 2);
+    assert_int_equal(frame.header.heard_position, 300);
     assert_true(frame_next(&frame, &channel, &message));
     assert_int_equal(channel, ENV_CHANNEL_RAFT);
     assert_true(slice_equal_text(message, "vote"));
@@ -118,17 +126,27 @@ static void frame_messages_bytes__a_limit__whole_messages_and_at_least_one(void 
     assert_int_equal(frame_messages_bytes(buffer_slice(&messages), 1000), 20);
 }
 
+/* A frame of 100 bytes. */
+static bool accepts(struct frame_order *order, uint64_t connection, uint64_t stream,
+                    uint64_t position)
+{
+    const struct frame frame = {.header = {.stream = stream, .position = position}, .size = 100};
+
+    return frame_order_accepts(order, connection, &frame);
+}
+
 static void frame_order__a_stream__taken_while_it_has_no_hole(void **state)
 {
     struct frame_order order = {0};
 
     (void)state;
-    assert_true(frame_order_accepts(&order, 1, 0));
-    assert_true(frame_order_accepts(&order, 1, 1));
-    assert_false(frame_order_accepts(&order, 1, 3));
-    assert_true(frame_order_accepts(&order, 1, 2));
-    assert_true(frame_order_accepts(&order, 1, 0)); /* it began again */
-    assert_true(frame_order_accepts(&order, 1, 1));
+    assert_true(accepts(&order, 1, 7, 0));
+    assert_true(accepts(&order, 1, 7, 100));
+    assert_false(accepts(&order, 1, 7, 300));
+    assert_true(accepts(&order, 1, 7, 200));
+    assert_false(accepts(&order, 1, 7, 0)); /* a stream begins once */
+    assert_true(accepts(&order, 1, 8, 0));
+    assert_true(accepts(&order, 1, 8, 100));
 }
 
 static void frame_order__a_new_connection__old_frames_and_overtakers_dropped(void **state)
@@ -136,12 +154,14 @@ static void frame_order__a_new_connection__old_frames_and_overtakers_dropped(voi
     struct frame_order order = {0};
 
     (void)state;
-    assert_true(frame_order_accepts(&order, 1, 0));
-    assert_false(frame_order_accepts(&order, 2, 2)); /* 1 was lost with the old connection */
-    assert_false(frame_order_accepts(&order, 1, 1)); /* or comes late, from the old one */
-    assert_false(frame_order_accepts(&order, 2, 3));
-    assert_true(frame_order_accepts(&order, 2, 0));
-    assert_true(frame_order_accepts(&order, 2, 1));
+    assert_true(accepts(&order, 1, 7, 0));
+    assert_false(accepts(&order, 2, 7, 200)); /* 100 was lost with the old connection */
+    assert_false(accepts(&order, 1, 7, 100)); /* or comes late, from the old one */
+    assert_false(accepts(&order, 2, 7, 300));
+    assert_true(accepts(&order, 2, 8, 0));
+    assert_false(accepts(&order, 1, 9, 0));
+    assert_true(accepts(&order, 2, 8, 100));
+    assert_true(accepts(&order, 3, 8, 200)); /* nothing was lost in between */
 }
 
 static void frame_order__first_heard_in_the_middle__begins_there(void **state)
@@ -149,9 +169,9 @@ static void frame_order__first_heard_in_the_middle__begins_there(void **state)
     struct frame_order order = {0};
 
     (void)state;
-    assert_true(frame_order_accepts(&order, 4, 17));
-    assert_true(frame_order_accepts(&order, 4, 18));
-    assert_false(frame_order_accepts(&order, 4, 20));
+    assert_true(accepts(&order, 4, 7, 1700));
+    assert_true(accepts(&order, 4, 7, 1800));
+    assert_false(accepts(&order, 4, 7, 2000));
 }
 
 int main(void)
