@@ -182,6 +182,7 @@ static void begin_leading(struct group *group)
     struct raft_barrier *barrier = check_calloc(1, sizeof(*barrier));
 
     group->is_raft_leader = true;
+    group_rejoin_clear(group);
     barrier->data = group;
     guard_on_leader(&group->guard, group->skip);
     CHECK(raft_barrier(&group->raft, barrier, barrier_on_applied) == 0);
@@ -192,6 +193,7 @@ static void end_leading(struct group *group)
 {
     group->is_raft_leader = false;
     group->is_leading = false;
+    group_rejoin_clear(group);
     snapshot_stream_sweep(group);
     group_io_drain_sent(group);
 }
@@ -218,7 +220,7 @@ void group_leave(struct group *group)
         begin_leading(group);
     }
     guard_after_call(&group->guard);
-    group_io_check_rejoined(group);
+    group_rejoin_check(group);
     group->is_inside = false;
     if (raft_state_of(group) != RAFT_LEADER)
         tell_role(group, group_role(group), group_leader(group));
@@ -261,6 +263,12 @@ void group_tick(struct group *group, bool is_heartbeat)
     }
     snapshot_stream_tick(group);
     group_read_tick(group);
+    if (group->is_voteless) {
+        group_enter(group);
+        group_leave(group); /* only time may have been missing */
+    }
+    if (group->is_leading && group->follower_count > 0)
+        group_touch(group);
     if (group->change != NULL)
         group_touch(group);
 }
@@ -534,6 +542,7 @@ void group_turn(struct group *group)
     append_queued(group);
     group_read_turn(group);
     group_change_turn(group);
+    group_rejoin_turn(group);
     snapshot_stream_tick(group);
 }
 
@@ -587,6 +596,7 @@ void group_run(struct group *group)
         CHECK(group_put_read(state->mark_data, &state_index, &configuration_index,
                              &configuration) == OK);
     }
+    group->started_us = env_now_us(host->env);
     group_enter(group);
     CHECK(raft_start(&group->raft) == 0);
     guard_on_started(&group->guard, state->mark_index, configuration_index, configuration);

@@ -173,13 +173,31 @@ static void begin_remove(struct change *change)
         note(change, CHANGE_DONE, error_from_raft(status));
 }
 
+/* A new member gets its vote before it becomes a voter: then it counts from the first moment. */
+static bool may_promote(struct change *change)
+{
+    struct group *group = change->group;
+    const struct raft_server *server =
+        configuration_find(guard_configuration(&group->guard), change->peer);
+
+    if (server == NULL || server->role != RAFT_STANDBY ||
+        group_rejoin_has_vote(group, change->peer))
+        return true;
+    if (group_is_connected(group, change->peer)) /* it fetches the state, perhaps */
+        change->until_us =
+            env_now_us(group->host->env) + (uint64_t)group->host->options.election_ms * 1000;
+    return false;
+}
+
 /* A step must wait for the configuration before to be committed, and for a majority. */
-static bool is_ready(const struct change *change)
+static bool is_ready(struct change *change)
 {
     const struct group *group = change->group;
 
     if (change->kind == CHANGE_TRANSFER)
         return true;
+    if (change->kind == CHANGE_ADD && !may_promote(change))
+        return false;
     return guard_configuration_is_committed(&group->guard) &&
            majority_is_connected(group, change->kind == CHANGE_ADD ? change->peer : 0,
                                  change->kind == CHANGE_REMOVE ? change->peer : 0);

@@ -68,6 +68,14 @@ struct read_ack {
     uint64_t probe; /* newest one it agreed to in this term */
 };
 
+struct follower { /* what its last answer in this term said */
+    uint64_t peer;
+    uint32_t life;
+    bool is_voteless;
+    uint64_t probe; /* to be agreed to by a majority without it */
+    bool is_confirmed;
+};
+
 struct group {
     struct list link; /* in host.groups */
     struct host *host;
@@ -107,8 +115,11 @@ struct group {
     /* Without a vote: its log is not known to hold all it may have acknowledged. */
     bool is_voteless;
     bool is_damaged; /* that is why */
-    uint64_t rejoin_term;
+    uint64_t started_us;
+    uint64_t rejoin_term; /* of a leader that was confirmed without us */
     uint64_t rejoin_commit;
+    struct follower followers[GROUP_MEMBERS_MAX]; /* as leader */
+    size_t follower_count;
 
     /* applying */
     uint64_t skip; /* what the state machine had when the group started */
@@ -219,7 +230,6 @@ void group_io_drain_sent(struct group *group);
 void group_io_detach(struct group *group); /* from the journal and the state machine */
 void group_io_send(struct group *group, uint64_t peer, const struct group_message *message);
 bool group_io_is_appending(const struct group *group);
-void group_io_check_rejoined(struct group *group);
 void group_io_set_voteless(struct group *group, bool is_voteless);
 void group_io_complete(struct group *group, struct raft_io_send *request, raft_io_send_cb cb,
                        int status);
@@ -243,6 +253,21 @@ void group_read_tick(struct group *group);
 void group_read_on_result(struct group *group, uint64_t peer, uint64_t term, uint64_t probe);
 bool group_read_agrees(const struct group *group, uint64_t term);
 void group_read_lost(struct group *group); /* not the leader any more */
+
+void group_read_probe(struct group *group);
+/* The newest probe that a majority of the voters agreed to, not counting `without`; 0 = nobody. */
+uint64_t group_read_confirmed(const struct group *group, uint64_t without);
+
+/* ---- group_rejoin.c ---- */
+
+void group_rejoin_clear(struct group *group);
+void group_rejoin_on_result(struct group *group, uint64_t peer,
+                            const struct group_message *message);
+void group_rejoin_turn(struct group *group);
+uint16_t group_rejoin_flags(struct group *group, uint64_t peer);
+bool group_rejoin_has_vote(struct group *group, uint64_t peer);
+void group_rejoin_on_append(struct group *group, const struct group_message *message);
+void group_rejoin_check(struct group *group);
 
 /* ---- group_change.c ---- */
 

@@ -9,7 +9,7 @@
 #include "proto/raft/configuration.h"
 #include "proto/raft/group_impl.h"
 
-#define HELD_MAX 4096               /* messages; more are lost, which Raft expects */
+#define HELD_MAX 4096 /* messages; more are lost, which Raft expects */
 #define ENCODED_KEPT_MAX (256u << 10)
 #define TIME_OFFSET_MS 3600000u /* libraft reads 0 as never */
 #define JOURNAL_BLOCK 64
@@ -140,10 +140,11 @@ static void append_on_stored(struct journal_op *op)
 
         if (last > group->stored)
             group->stored = last;
-        guard_before_stored(&group->guard, last);
     }
     group_enter(group);
+    guard_before_stored(&group->guard, append->count > 0 ? append->first + append->count - 1 : 0);
     append->cb(append->request, 0);
+    guard_after_stored(&group->guard);
     free(append);
     group_leave(group);
     group_io_release_held(group);
@@ -392,8 +393,9 @@ static void send_part(struct group *group, const struct raft_message *message, u
     struct group_message header = header_for(group, message->server_id);
     struct buffer *bytes = &group->encoded;
 
+    header.flags = group_rejoin_flags(group, message->server_id);
     if (is_encoded(group, append, first, count)) {
-        group_message_set_to(bytes, header.to);
+        group_message_readdress(bytes, header.flags, header.to);
     } else {
         buffer_clear(bytes);
         group_message_put_raft(bytes, &header, message, first, count);
@@ -428,6 +430,12 @@ static void send_append(struct group *group, const struct raft_message *message)
     } while (first < append->n_entries && !is_probing);
 }
 
+static uint16_t result_flags(struct group *group)
+{
+    return (uint16_t)((raft_last_index(&group->raft) == 0 ? GROUP_MESSAGE_EMPTY_LOG : 0) |
+                      (group->is_voteless ? GROUP_MESSAGE_VOTELESS : 0));
+}
+
 static int io_send(struct raft_io *io, struct raft_io_send *request,
                    const struct raft_message *message, raft_io_send_cb cb)
 {
@@ -452,8 +460,8 @@ static int io_send(struct raft_io *io, struct raft_io_send *request,
         struct buffer *bytes = &group->host->scratch;
 
         header = header_for(group, message->server_id);
-        if (message->type == RAFT_IO_APPEND_ENTRIES_RESULT && raft_last_index(&group->raft) == 0)
-            header.flags = GROUP_MESSAGE_EMPTY_LOG;
+        if (message->type == RAFT_IO_APPEND_ENTRIES_RESULT)
+            header.flags = result_flags(group);
         buffer_clear(bytes);
         group_message_put_raft(bytes, &header, &corrected, 0, 0);
         transmit(group, message->server_id, buffer_slice(bytes));
@@ -481,34 +489,11 @@ static bool must_drop(const struct group *group, const struct group_message *mes
     return false;
 }
 
-/* The first word of a leader after this process started: up to there we may have acknowledged. */
-static void note_leader(struct group *group, const struct group_message *message)
-{
-    bool is_install = message->type == GROUP_MESSAGE_INSTALL;
-
-    if (!group->is_voteless || group->rejoin_term >= message->term ||
-        message->term < guard_term(&group->guard))
-        return;
-    group->rejoin_term = message->term;
-    group->rejoin_commit = is_install ? message->numbers[0] : message->numbers[2];
-}
-
-/* A voteless member has caught up once it stores all that the leader had committed when it came
- * back, and an entry of the leader's own term: all that was committed in older terms comes before
- * that one. */
-void group_io_check_rejoined(struct group *group)
-{
-    uint64_t term = guard_term(&group->guard);
-
-    if (group->is_voteless && group->rejoin_term == term && group->stored >= group->rejoin_commit &&
-        group->stored > 0 && guard_term_of(&group->guard, group->stored) == term)
-        group_io_set_voteless(group, false);
-}
-
 static void refuse_install(struct group *group, uint64_t peer, const struct group_message *message)
 {
     struct group_message result = {
         .type = GROUP_MESSAGE_APPEND_RESULT,
+        .flags = result_flags(group),
         .term = guard_term(&group->guard),
         .numbers = {message->numbers[0], 0},
     };
@@ -532,8 +517,10 @@ static void deliver(struct group *group, uint64_t peer, const struct group_messa
         (message->flags & GROUP_MESSAGE_EMPTY_LOG) != 0 && message->numbers[0] > 0 &&
         message->term == guard_term(&group->guard))
         guard_log_lost(&group->guard, peer, message->numbers[0]);
-    if (message->type == GROUP_MESSAGE_APPEND || message->type == GROUP_MESSAGE_INSTALL)
-        note_leader(group, message);
+    if (message->type == GROUP_MESSAGE_APPEND)
+        group_rejoin_on_append(group, message);
+    if (message->type == GROUP_MESSAGE_APPEND_RESULT)
+        group_rejoin_on_result(group, peer, message);
     configuration_address(peer, address);
     group_message_to_raft(message, peer, address, &raft);
     group_enter(group);

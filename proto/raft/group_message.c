@@ -21,10 +21,11 @@ static bool shape_of(uint8_t type, struct shape *shape)
     *shape = (struct shape){0};
     switch ((enum group_message_type)type) {
     case GROUP_MESSAGE_APPEND:
-        *shape = (struct shape){3, ENTRY_ITEM_BYTES, GROUP_MESSAGE_ENTRIES_MAX, 0, true};
+        *shape = (struct shape){3, ENTRY_ITEM_BYTES, GROUP_MESSAGE_ENTRIES_MAX,
+                                GROUP_MESSAGE_CONFIRMED, true};
         return true;
     case GROUP_MESSAGE_APPEND_RESULT:
-        *shape = (struct shape){2, 0, 0, GROUP_MESSAGE_EMPTY_LOG, false};
+        *shape = (struct shape){2, 0, 0, GROUP_MESSAGE_EMPTY_LOG | GROUP_MESSAGE_VOTELESS, false};
         return true;
     case GROUP_MESSAGE_VOTE:
         *shape = (struct shape){2, 0, 0, GROUP_MESSAGE_DISRUPT | GROUP_MESSAGE_PREVOTE, false};
@@ -183,9 +184,11 @@ void group_message_put(struct buffer *to, const struct group_message *message)
     buffer_put_slice(to, message->payload);
 }
 
-void group_message_set_to(struct buffer *bytes, uint32_t to)
+void group_message_readdress(struct buffer *bytes, uint16_t flags, uint32_t to)
 {
     CHECK(bytes->size >= GROUP_MESSAGE_HEADER_BYTES);
+    bytes->data[2] = (uint8_t)flags;
+    bytes->data[3] = (uint8_t)(flags >> 8);
     for (size_t i = 0; i < 4; i++)
         bytes->data[GROUP_MESSAGE_HEADER_BYTES - 4 + i] = (uint8_t)(to >> (8 * i));
 }

@@ -36,7 +36,9 @@ enum group_message_type {
 };
 
 enum group_message_flag {
+    GROUP_MESSAGE_CONFIRMED = 1,  /* APPEND: a majority without the receiver agreed to the term */
     GROUP_MESSAGE_EMPTY_LOG = 1,  /* APPEND_RESULT: nothing is stored here */
+    GROUP_MESSAGE_VOTELESS = 2,   /* APPEND_RESULT: not to be counted */
     GROUP_MESSAGE_DISRUPT = 1,    /* VOTE: although there is a leader */
     GROUP_MESSAGE_PREVOTE = 2,    /* VOTE, VOTE_RESULT */
     GROUP_MESSAGE_GRANTED = 1,    /* VOTE_RESULT */
@@ -66,8 +68,8 @@ void group_message_put(struct buffer *to, const struct group_message *message);
 void group_message_put_raft(struct buffer *to, const struct group_message *header,
                             const struct raft_message *raft, unsigned first, unsigned count);
 
-/* Addresses the encoded message at the start of `bytes` to another life. */
-void group_message_set_to(struct buffer *bytes, uint32_t to);
+/* Addresses an encoded message to another receiver. */
+void group_message_readdress(struct buffer *bytes, uint16_t flags, uint32_t to);
 
 /* The raft message in it. What it allocates is libraft's once received. `address` stays lent. */
 void group_message_to_raft(const struct group_message *message, uint64_t peer, const char *address,

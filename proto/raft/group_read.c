@@ -60,8 +60,7 @@ static int by_value(const void *a, const void *b)
     return left < right ? -1 : left > right;
 }
 
-/* The newest probe that a majority agreed to. */
-static uint64_t confirmed_probe(const struct group *group)
+uint64_t group_read_confirmed(const struct group *group, uint64_t without)
 {
     const struct raft_configuration *configuration = guard_configuration(&group->guard);
     uint64_t acked[GROUP_MEMBERS_MAX];
@@ -69,7 +68,9 @@ static uint64_t confirmed_probe(const struct group *group)
 
     for (unsigned i = 0; i < configuration->n; i++)
         if (configuration->servers[i].role == RAFT_VOTER)
-            acked[count++] = acked_by(group, configuration->servers[i].id);
+            acked[count++] = configuration->servers[i].id == without
+                                 ? 0
+                                 : acked_by(group, configuration->servers[i].id);
     if (count == 0)
         return 0;
     qsort(acked, count, sizeof(acked[0]), by_value);
@@ -78,7 +79,7 @@ static uint64_t confirmed_probe(const struct group *group)
 
 static void serve(struct group *group)
 {
-    uint64_t confirmed = confirmed_probe(group);
+    uint64_t confirmed = group_read_confirmed(group, 0);
 
     while (group->is_leading && !list_is_empty(&group->reads)) {
         struct group_read *read = container_of(group->reads.next, struct group_read, link);
@@ -92,7 +93,7 @@ static void serve(struct group *group)
 
 /* ---- probing ---- */
 
-static void probe_voters(struct group *group)
+void group_read_probe(struct group *group)
 {
     const struct raft_configuration *configuration = guard_configuration(&group->guard);
 
@@ -122,7 +123,7 @@ void group_read_turn(struct group *group)
         read->probe = probe;
         list_append(&group->reads, &read->link);
     }
-    probe_voters(group);
+    group_read_probe(group);
     serve(group); /* a single voter needs nobody */
 }
 
@@ -142,7 +143,7 @@ void group_read_tick(struct group *group)
         read->cb(read, ERR_TIMEOUT);
     }
     if (group->is_leading && !list_is_empty(&group->reads)) {
-        probe_voters(group);
+        group_read_probe(group);
         host_touch(group->host);
     }
 }
@@ -165,6 +166,7 @@ void group_read_on_result(struct group *group, uint64_t peer, uint64_t term, uin
     if (group->acks[i].probe < probe)
         group->acks[i].probe = probe;
     serve(group);
+    group_touch(group);
 }
 
 bool group_read_agrees(const struct group *group, uint64_t term)

@@ -183,6 +183,66 @@ void guard_after_call(struct guard *guard)
 
 /* ---- what a majority stores ---- */
 
+static bool is_counted(const struct guard *guard, uint64_t peer)
+{
+    for (size_t i = 0; i < guard->uncounted_count; i++)
+        if (guard->uncounted[i] == peer)
+            return false;
+    return true;
+}
+
+void guard_set_counted(struct guard *guard, uint64_t peer, bool is_counted_now)
+{
+    size_t i = 0;
+
+    if (is_counted(guard, peer) == is_counted_now)
+        return;
+    if (!is_counted_now) {
+        CHECK(guard->uncounted_count < GUARD_UNCOUNTED_MAX);
+        guard->uncounted[guard->uncounted_count++] = peer;
+        return;
+    }
+    while (guard->uncounted[i] != peer)
+        i++;
+    guard->uncounted[i] = guard->uncounted[--guard->uncounted_count];
+}
+
+static struct raft_progress *progress_of(const struct guard *guard, uint64_t peer)
+{
+    const struct raft *raft = guard->raft;
+
+    if (raft->state != RAFT_LEADER)
+        return NULL;
+    for (unsigned i = 0; i < raft->configuration.n; i++)
+        if (raft->configuration.servers[i].id == peer)
+            return &raft->leader_state.progress[i];
+    return NULL;
+}
+
+/* The core counts every voter's match_index. */
+static void hide_uncounted(struct guard *guard)
+{
+    guard->is_hiding = true;
+    for (size_t i = 0; i < guard->uncounted_count; i++) {
+        struct raft_progress *progress = progress_of(guard, guard->uncounted[i]);
+
+        guard->hidden[i] = progress != NULL ? progress->match_index : 0;
+        if (progress != NULL)
+            progress->match_index = 0;
+    }
+}
+
+static void show_uncounted(struct guard *guard)
+{
+    for (size_t i = 0; guard->is_hiding && i < guard->uncounted_count; i++) {
+        struct raft_progress *progress = progress_of(guard, guard->uncounted[i]);
+
+        if (progress != NULL)
+            progress->match_index = guard->hidden[i];
+    }
+    guard->is_hiding = false;
+}
+
 static int by_value(const void *a, const void *b)
 {
     uint64_t left = *(const uint64_t *)a;
@@ -204,7 +264,9 @@ static uint64_t majority_index(const struct guard *guard, uint64_t who, uint64_t
 
         if (server->role != RAFT_VOTER)
             continue;
-        if (server->id == who && match < stored)
+        if (!is_counted(guard, server->id))
+            match = 0;
+        else if (server->id == who && match < stored)
             match = stored;
         matches[count++] = match;
     }
@@ -223,6 +285,10 @@ static void lower_stored(struct guard *guard, const struct raft_message *message
 
     if (raft->state != RAFT_LEADER || result->term != raft->current_term)
         return;
+    if (!is_counted(guard, message->server_id))
+        target = raft->commit_index;
+    else
+        hide_uncounted(guard);
     if (is_on(guard, GUARD_COMMIT_STALL)) {
         uint64_t acked = result->rejected == 0 ? result->last_log_index : 0;
         uint64_t majority = majority_index(guard, message->server_id, acked);
@@ -242,13 +308,21 @@ void guard_before_stored(struct guard *guard, uint64_t last)
     struct raft *raft = guard->raft;
     uint64_t majority;
 
-    if (raft->state != RAFT_LEADER || !is_on(guard, GUARD_COMMIT_STALL))
+    if (raft->state != RAFT_LEADER)
+        return;
+    hide_uncounted(guard);
+    if (last == 0 || !is_on(guard, GUARD_COMMIT_STALL))
         return;
     majority = majority_index(guard, raft->id, last);
     if (is_on(guard, GUARD_OWN_TERM_COMMIT) && majority < guard->own_first)
         return;
     if (majority > raft->commit_index && majority <= last)
         raft->commit_index = majority; /* the core applies it when told of `last` */
+}
+
+void guard_after_stored(struct guard *guard)
+{
+    show_uncounted(guard);
 }
 
 void guard_on_leader(struct guard *guard, uint64_t applied)
@@ -370,6 +444,7 @@ void guard_before_receive(struct guard *guard, struct raft_message *message)
 void guard_after_receive(struct guard *guard)
 {
     guard->is_receiving = false;
+    show_uncounted(guard);
     if (guard->has_appended)
         accept_offer(guard);
     if (guard->is_lowered)
@@ -443,18 +518,6 @@ void guard_set_snapshot(struct guard *guard, unsigned threshold, unsigned traili
 {
     guard->raft->snapshot.threshold = threshold;
     guard->raft->snapshot.trailing = trailing;
-}
-
-static struct raft_progress *progress_of(const struct guard *guard, uint64_t peer)
-{
-    const struct raft *raft = guard->raft;
-
-    if (raft->state != RAFT_LEADER)
-        return NULL;
-    for (unsigned i = 0; i < raft->configuration.n; i++)
-        if (raft->configuration.servers[i].id == peer)
-            return &raft->leader_state.progress[i];
-    return NULL;
 }
 
 uint64_t guard_match(const struct guard *guard, uint64_t peer)

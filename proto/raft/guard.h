@@ -37,6 +37,8 @@ enum guard_bit {
     GUARD_COMMIT_STALL = 64
 };
 
+#define GUARD_UNCOUNTED_MAX 9
+
 struct guard {
     struct raft *raft;
     uint64_t disabled;
@@ -52,6 +54,11 @@ struct guard {
     bool is_lowered;
     struct raft_server *lent_vote; /* a voter for the message at hand only */
     int role_before;
+
+    uint64_t uncounted[GUARD_UNCOUNTED_MAX]; /* peers */
+    uint64_t hidden[GUARD_UNCOUNTED_MAX];    /* their true match_index while it is 0 */
+    size_t uncounted_count;
+    bool is_hiding;
 
     uint64_t committed_index;     /* of the last committed configuration */
     struct raft_buffer committed; /* encoded; base NULL = none yet */
@@ -76,8 +83,9 @@ void guard_after_receive(struct guard *guard);
 /* Corrects what is about to be sent. `stored` is the last index on disk. */
 void guard_on_send(struct guard *guard, struct raft_message *message, uint64_t stored);
 void guard_on_append(struct guard *guard);
-/* Entries up to `last` are on disk; the core is told next. */
+/* Entries up to `last` are on disk (0: they were truncated meanwhile); round telling the core. */
 void guard_before_stored(struct guard *guard, uint64_t last);
+void guard_after_stored(struct guard *guard);
 /* A snapshot was installed; before and after the core is told. */
 void guard_before_installed(struct guard *guard, uint64_t index);
 void guard_after_installed(struct guard *guard);
@@ -113,6 +121,8 @@ bool guard_is_snapshotting(const struct guard *guard, uint64_t peer);
 void guard_snapshot_goes_on(struct guard *guard, uint64_t peer);
 void guard_snapshot_sent(struct guard *guard, uint64_t peer, uint64_t index);
 void guard_snapshot_lost(struct guard *guard, uint64_t peer);
+/* A voter that is not counted where a leader needs a majority. */
+void guard_set_counted(struct guard *guard, uint64_t peer, bool is_counted);
 /* It answered `rejected` and says that its log is empty. */
 void guard_log_lost(struct guard *guard, uint64_t peer, uint64_t rejected);
 
