@@ -480,7 +480,7 @@ void shard_host_status(struct shard_host *shards, struct buffer *json)
                     ",\"epoch\":%" PRIu64 ",\"applied\":%" PRIu64 ",\"committed\":%" PRIu64
                     ",\"hash\":\"%016" PRIx64 "\",\"damaged\":%s,\"votes\":%s}",
                     comma, slot->replica.shard, role_names[group_role(group)], group_leader(group),
-                    group_term(group), slot->record->epoch, slot->replica.state.applied,
+                    group_term(group), slot->record->epoch, group_applied(group),
                     group_committed(group), slot->replica.state.hash,
                     host_group_is_damaged(shards->host, group_id(group)) ? "true" : "false",
                     group_has_vote(group) ? "true" : "false");
