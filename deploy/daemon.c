@@ -90,6 +90,10 @@ static void become(const struct daemon *daemon, const char *program)
         dup2(out, 2) < 0)
         _exit(126);
     (void)close_range(3, ~0u, 0);
+    /* Who it is stands in its file; what the caller's environment says is about something else. */
+    (void)unsetenv("SKEIN_ID");
+    (void)unsetenv("SKEIN_DATA");
+    (void)unsetenv("SKEIN_CLUSTER");
     (void)execl(program, program, "--config", conf, (char *)NULL);
     _exit(127);
 }

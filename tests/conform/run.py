@@ -4,7 +4,7 @@
 usage: run.py BIN_FOLDER [--up WORD]... MODULE...
 
 The modules are unittest files of this folder. They find the cluster in their environment: SKEIN_ENDPOINT, the
-AWS_* variables of `skein env`, SKEIN (the command) and SKEIN_DATA. Whatever happens, nothing that was started outlives
+AWS_* variables of `skein env`, SKEIN (the command) and SKEIN_FOLDER. Whatever happens, nothing that was started outlives
 this script."""
 import argparse
 import os
@@ -43,7 +43,7 @@ def main():
         subprocess.run(skein + ["up", "--port", str(free_port())] + arguments.up, check=True, timeout=120)
         environment = {**os.environ,
                        **exported(subprocess.run(skein + ["env"], check=True, capture_output=True, text=True).stdout),
-                       "SKEIN": skein[0], "SKEIN_DATA": data, "PATH": "/usr/bin:" + os.environ["PATH"]}
+                       "SKEIN": skein[0], "SKEIN_FOLDER": data, "PATH": "/usr/bin:" + os.environ["PATH"]}
         environment.pop("AWS_PROFILE", None)
         code = subprocess.run(["/usr/bin/python3", "-m", "unittest", "-v", *arguments.modules], cwd=HERE,
                               env=environment).returncode

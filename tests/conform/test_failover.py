@@ -5,7 +5,7 @@ import subprocess
 import time
 import unittest
 
-SKEIN = [os.environ["SKEIN"], "--data", os.environ["SKEIN_DATA"]]
+SKEIN = [os.environ["SKEIN"], "--data", os.environ["SKEIN_FOLDER"]]
 STORE = os.path.join(os.path.dirname(os.path.abspath(__file__)), "../../deploy/examples/store/deploy.sh")
 
 
