@@ -11,7 +11,7 @@
 
 /* While an entry is on its way, the next one gathers: an entry costs every replica about the same
  * whatever is in it. But not for longer than this, since between continents the way is long. */
-#define GATHER_US 3000u
+#define GATHER_US 5000u
 #define REPLY_BYTES_MAX (20u << 20)
 
 struct pending {      /* one command on its way into the log */
