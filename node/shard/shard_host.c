@@ -430,6 +430,7 @@ void shard_host_free(struct shard_host *shards)
     while ((entry = map_next(&shards->slots, &position)) != NULL) {
         struct slot *slot = entry->value;
 
+        call_cancel(&slot->status_call);
         shard_replica_close(&slot->replica);
         skein__wire__shard__free_unpacked(slot->record, NULL);
         free(slot);
