@@ -391,7 +391,8 @@ static void mesh_send__loop_of_the_peer_stands_still__window_and_queue_then_all_
     fixture_close(&g);
 }
 
-/* What libzmq 4.3 does not survive when its sockets are what holds a sender back. */
+/* What libzmq 4.3 does not always survive when its sockets are what holds a sender back: with
+ * heartbeats between the frames that wait. */
 static void mesh_receive__sender_dies_before_all_is_read__what_came_in_is_read(void **state)
 {
     struct fixture f;
@@ -402,12 +403,14 @@ static void mesh_receive__sender_dies_before_all_is_read__what_came_in_is_read(v
     (void)state;
     apart_open(&f, &a, &g, &b);
 
-    (void)flood(&f, &a);
+    for (int i = 0; i < 300; i++) {
+        assert_int_equal(say(&a, 2, ENV_CHANNEL_CALL, "."), OK);
+        assert_false(fixture_runs_until(&f, never, NULL, 1));
+    }
     end_close(&a);
     expect_events(&g, &b, "-1refused ");
 
-    assert_in_range(b.message_count, 1, 120);
-    assert_int_equal(b.message_bytes, b.message_count * 100000);
+    assert_in_range(b.message_count, 1, 300);
     end_close(&b);
     fixture_close(&f);
     fixture_close(&g);
