@@ -130,15 +130,15 @@ enum error shard_staging_install(struct shard_staging *staging, struct shard_sta
     if (staging->kv == NULL || !staging->has_hash)
         return ERR_INVALID;
     rc = shard_state_stamp(env, staging->kv, index, staging->hash);
+    if (rc == OK)
+        rc = env->kv->sync(env, staging->kv);
     if (rc != OK)
         return rc;
     memcpy(path, state->path, sizeof(path));
     env->kv->close(env, staging->kv);
     staging->kv = NULL;
     shard_state_close(state);
-    rc = env->disk->remove(env, path);
-    if (rc == OK || rc == ERR_NOT_FOUND)
-        rc = env->disk->rename(env, staging->path, path);
+    rc = shard_state_replace(env, path, staging->path);
     if (rc == OK)
         rc = shard_state_reopen(state, env, path, engines);
     shard_staging_close(staging);

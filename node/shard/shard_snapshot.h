@@ -29,7 +29,7 @@ struct shard_staging { /* a snapshot being received; zeroed at first */
 enum error shard_staging_begin(struct shard_staging *staging, const struct shard_state *state);
 enum error shard_staging_chunk(struct shard_staging *staging, struct slice chunk);
 /* Put it in the place of `state`, which is closed and opened anew. After a crash in the middle the
- * state is the old one, or is found damaged at start and fetched again. */
+ * state is the old one or the new one, whole. Blocks until the new one is on disk. */
 enum error shard_staging_install(struct shard_staging *staging, struct shard_state *state,
                                  uint64_t index);
 void shard_staging_close(struct shard_staging *staging);

@@ -112,11 +112,56 @@ enum error shard_state_reopen(struct shard_state *state, struct env *env, const 
     return rc == OK ? load(state) : rc;
 }
 
+/* The old one steps aside by name, so that one of the two is always there. */
+#define ASIDE_SUFFIX ".old"
+
+static void aside_path(const char *path, char aside[SHARD_STATE_PATH_BYTES + sizeof(ASIDE_SUFFIX)])
+{
+    (void)snprintf(aside, SHARD_STATE_PATH_BYTES + sizeof(ASIDE_SUFFIX), "%s" ASIDE_SUFFIX, path);
+}
+
+static enum error remove_if_there(struct env *env, const char *path)
+{
+    enum error rc = env->disk->remove(env, path);
+
+    return rc == ERR_NOT_FOUND ? OK : rc;
+}
+
+enum error shard_state_replace(struct env *env, const char *path, const char *from)
+{
+    char aside[SHARD_STATE_PATH_BYTES + sizeof(ASIDE_SUFFIX)];
+    enum error rc;
+
+    aside_path(path, aside);
+    rc = remove_if_there(env, aside);
+    if (rc == OK)
+        rc = env->disk->rename(env, path, aside);
+    if (rc == OK)
+        rc = env->disk->rename(env, from, path);
+    return rc == OK ? remove_if_there(env, aside) : rc;
+}
+
+/* A crash came between the two renames, or before the old one was removed. */
+static enum error finish_replace(struct env *env, const char *path)
+{
+    char aside[SHARD_STATE_PATH_BYTES + sizeof(ASIDE_SUFFIX)];
+    enum error rc;
+
+    aside_path(path, aside);
+    rc = env->disk->rename(env, aside, path);
+    if (rc == ERR_EXISTS)
+        rc = remove_if_there(env, aside);
+    return rc == ERR_NOT_FOUND ? OK : rc;
+}
+
 enum error shard_state_open(struct shard_state *state, struct env *env, const char *path,
                             const struct shard_engine *const *engines)
 {
-    enum error rc = shard_state_reopen(state, env, path, engines);
+    enum error rc = finish_replace(env, path);
 
+    if (rc != OK)
+        return rc;
+    rc = shard_state_reopen(state, env, path, engines);
     if (rc == OK)
         rc = check_marks(state);
     if (rc == ERR_CORRUPT) {
@@ -322,6 +367,7 @@ enum error shard_state_stamp(struct env *env, struct kv *kv, uint64_t applied, u
     const struct kv_write writes[] = {
         {.key = KEY_APPLIED, .value = slice_of(applied_pair, sizeof(applied_pair))},
         {.key = KEY_HASH, .value = slice_of(&hash, sizeof(hash))},
+        {.key = KEY_DURABLE, .value = slice_of(&applied, sizeof(applied))}, /* no marks before it */
     };
 
     return env->kv->write(env, kv, writes, ARRAY_COUNT(writes));

@@ -21,10 +21,11 @@
 
 /* More entries than this are never applied without a make_durable in between. */
 #define SHARD_STATE_MARKS 65536u
+#define SHARD_STATE_PATH_BYTES 64
 
 struct shard_state {
     struct env *env;
-    char path[64]; /* of the store */
+    char path[SHARD_STATE_PATH_BYTES]; /* of the store */
     struct kv *kv;
     const struct shard_engine *const *engines; /* by id, NULL where none; borrowed */
     struct shard_replies replies;
@@ -57,6 +58,9 @@ enum error shard_state_open(struct shard_state *state, struct env *env, const ch
 /* The same for a state that was just installed: its marks are not looked at. */
 enum error shard_state_reopen(struct shard_state *state, struct env *env, const char *path,
                               const struct shard_engine *const *engines);
+/* Put the store at `from`, closed and durable, in the place of the one at `path`, closed too. A
+ * crash in the middle leaves one of the two, for shard_state_open to find. */
+enum error shard_state_replace(struct env *env, const char *path, const char *from);
 void shard_state_close(struct shard_state *state);
 
 /* Apply one entry (shard_message.h). A malformed one changes nothing but the applied index.
@@ -74,7 +78,7 @@ void shard_state_set_durable(struct shard_state *state, uint64_t index);
 
 /* For shard_snapshot.c: the keys of this replica alone. */
 bool shard_state_is_own_key(struct slice key);
-/* Write the own records for a store that holds a snapshot. */
+/* Write the own records for a store that holds a snapshot, to be made durable next. */
 enum error shard_state_stamp(struct env *env, struct kv *kv, uint64_t applied, uint64_t hash);
 
 #endif

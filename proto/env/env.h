@@ -175,6 +175,9 @@ struct env_kv {
                       struct slice key, struct buffer *value);
     /* Everything written before the call survives power loss once the callback says OK. */
     void (*make_durable)(struct env *env, struct kv *kv, struct env_disk_op *op, env_disk_cb cb);
+    /* The same, but blocks: for rare moments, such as before a store takes the place of another.
+     * ERR_IO. */
+    enum error (*sync)(struct env *env, struct kv *kv);
     struct kv_snapshot *(*snapshot)(struct env *env, struct kv *kv);
     void (*snapshot_release)(struct env *env, struct kv *kv, struct kv_snapshot *snapshot);
     /* A cursor sees the store as it was when made (or the snapshot). Not positioned at first. */

@@ -295,6 +295,17 @@ static void kv_make_durable(struct env *env, struct kv *kv, struct env_disk_op *
     sim_schedule(sim, &it->event, due);
 }
 
+static enum error kv_sync(struct env *env, struct kv *kv)
+{
+    struct sim_process *process = sim_process_of(env);
+
+    if (sim_disk_call_fails(process, 0))
+        return ERR_IO;
+    if (!process->sim->options.durable_lies)
+        store_settle(kv->store, kv->store->count - 1);
+    return OK;
+}
+
 /* ---- snapshots and cursors ---- */
 
 static struct treap *kv_root(const struct kv *kv, const struct kv_snapshot *snapshot)
@@ -381,6 +392,7 @@ const struct env_kv sim_kv = {
     .write = kv_write,
     .get = kv_get,
     .make_durable = kv_make_durable,
+    .sync = kv_sync,
     .snapshot = kv_snapshot,
     .snapshot_release = kv_snapshot_release,
     .cursor = kv_cursor,

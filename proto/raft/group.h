@@ -43,8 +43,9 @@ struct group_machine {
     void (*snapshot_unpin)(void *user, void *pin);
 
     /* Receiving one: begin (forget an unfinished one), chunks in order into a staging store, then
-     * install: afterwards `applied` gives the snapshot's index. A crash before install leaves the
-     * old state. */
+     * install: afterwards `applied` gives the snapshot's index. A crash before, in or after it
+     * leaves the old state or the new one, whole: the new one is durable before the old one goes
+     * (env_kv.sync). */
     enum error (*snapshot_begin)(void *user);
     enum error (*snapshot_chunk)(void *user, struct slice chunk);
     enum error (*snapshot_install)(void *user, uint64_t index);

@@ -390,6 +390,14 @@ static void kv_make_durable(struct env *env, struct kv *kv, struct env_disk_op *
         start_first_flush(all);
 }
 
+/* A flush of the same store may be under way: this one does no less. */
+static enum error kv_sync(struct env *env, struct kv *kv)
+{
+    if (kv->failed == OK)
+        (void)fail(kv, flush_db(kv->db, all_of(env)->write_options));
+    return kv->failed;
+}
+
 /* Its callback is not coming any more; a worker that is at it is waited for. */
 static void abandon(struct flush *flush)
 {
@@ -454,6 +462,7 @@ struct kv_leveldb *kv_leveldb_new(struct env *env, const char *folder, size_t ca
         .write = kv_write,
         .get = kv_get,
         .make_durable = kv_make_durable,
+    .sync = kv_sync,
         .snapshot = kv_snapshot_take,
         .snapshot_release = kv_snapshot_release,
         .cursor = kv_cursor_new,

@@ -66,6 +66,25 @@ static enum error state_open(struct machine *machine)
     return rc == OK ? state_read(machine) : rc;
 }
 
+static void aside_path(const struct machine *machine, char path[MACHINE_PATH_BYTES])
+{
+    (void)snprintf(path, MACHINE_PATH_BYTES, "state/%zu.old", machine->group);
+}
+
+/* A crash came while a snapshot was installed. */
+static enum error replace_finish(struct machine *machine)
+{
+    struct env *env = machine->env;
+    char aside[MACHINE_PATH_BYTES];
+    enum error rc;
+
+    aside_path(machine, aside);
+    rc = env->disk->rename(env, aside, machine->path);
+    if (rc == ERR_EXISTS)
+        rc = env->disk->remove(env, aside);
+    return rc == ERR_NOT_FOUND ? OK : rc;
+}
+
 enum error machine_open(struct machine *machine, struct env *env, struct checker *checker,
                         size_t group)
 {
@@ -75,6 +94,8 @@ enum error machine_open(struct machine *machine, struct env *env, struct checker
     list_init(&machine->pins);
     (void)snprintf(machine->path, sizeof(machine->path), "state/%zu", group);
     rc = env->disk->make_folder(env, "state");
+    if (rc == OK)
+        rc = replace_finish(machine);
     if (rc == OK)
         rc = state_open(machine);
     return rc;
@@ -260,6 +281,51 @@ static enum error machine_snapshot_chunk(void *user, struct slice chunk)
     return rc;
 }
 
+static enum error remove_if_there(struct env *env, const char *path)
+{
+    enum error rc = env->disk->remove(env, path);
+
+    return rc == ERR_NOT_FOUND ? OK : rc;
+}
+
+/* One of the two is there at any moment, by its name or the name it stepped aside to. */
+static enum error store_replace(struct machine *machine, const char *from)
+{
+    struct env *env = machine->env;
+    char aside[MACHINE_PATH_BYTES];
+    enum error rc;
+
+    aside_path(machine, aside);
+    rc = remove_if_there(env, aside);
+    if (rc == OK)
+        rc = env->disk->rename(env, machine->path, aside);
+    if (rc == OK)
+        rc = env->disk->rename(env, from, machine->path);
+    return rc == OK ? remove_if_there(env, aside) : rc;
+}
+
+/* The new state is on disk, with its index, before it takes the place of the old one. */
+static enum error staging_finish(struct machine *machine, uint64_t index)
+{
+    struct env *env = machine->env;
+    struct kv *kv = machine->kv;
+    enum error rc;
+
+    machine->kv = machine->staging;
+    rc = state_read(machine);
+    if (rc == OK && machine->applied > index)
+        checker_fail(machine->checker,
+                     "node %" PRIu64 " was told its snapshot is of %" PRIu64 ", it is of %" PRIu64,
+                     node_of(machine), index, machine->applied);
+    machine->applied = index;
+    if (rc == OK)
+        rc = state_write(machine, machine->staging, NULL);
+    if (rc == OK)
+        rc = env->kv->sync(env, machine->staging);
+    machine->kv = kv;
+    return rc;
+}
+
 static enum error machine_snapshot_install(void *user, uint64_t index)
 {
     struct machine *machine = user;
@@ -271,29 +337,24 @@ static enum error machine_snapshot_install(void *user, uint64_t index)
         return ERR_INVALID;
     if (!list_is_empty(&machine->pins) || machine->is_making_durable)
         return ERR_CONFLICT; /* both need the store that would be closed */
+    rc = staging_finish(machine, index);
     staging_path(machine, path);
     env->kv->close(env, machine->staging);
     env->kv->close(env, machine->kv);
     machine->staging = NULL;
     machine->kv = NULL;
-    rc = env->disk->remove(env, machine->path);
-    if (rc == OK || rc == ERR_NOT_FOUND)
-        rc = env->disk->rename(env, path, machine->path);
+    if (rc == OK)
+        rc = store_replace(machine, path);
     if (rc == OK)
         rc = state_open(machine);
     if (rc != OK) {
         machine->on_fatal(machine->user, "the store failed while a snapshot was installed");
         return rc;
     }
-    if (machine->applied > index)
-        checker_fail(machine->checker,
-                     "node %" PRIu64 " was told its snapshot is of %" PRIu64 ", it is of %" PRIu64,
-                     node_of(machine), index, machine->applied);
-    machine->applied = index;
     machine->snapshots_installed++;
     checker_on_state(machine->checker, machine->group, node_of(machine), index, machine->hash,
                      "snapshot");
-    return state_write(machine, machine->kv, NULL);
+    return OK;
 }
 
 static void machine_on_role(void *user, enum group_role role, uint64_t term, uint64_t leader)

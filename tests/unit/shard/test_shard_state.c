@@ -347,6 +347,69 @@ static void snapshot__streamed_in_small_chunks__is_the_same_state(void **state)
     fixture_close(&to);
 }
 
+/* A snapshot of 30 commands, whole and staged over a durable state of one; returns the staging. */
+static struct shard_staging stage_over_old_state(struct fixture *from, struct fixture *to)
+{
+    struct shard_staging staging = {0};
+    struct buffer position = BUFFER_INIT(1000);
+    struct buffer chunk = BUFFER_INIT(100000);
+    struct shard_snapshot_pin *pin;
+    bool is_last = false;
+
+    for (uint64_t i = 1; i <= 30; i++)
+        APPLY(from, {i, 1, "+new"});
+    APPLY(to, {1, 1, "+old"});
+    assert_int_equal(to->env->kv->sync(to->env, to->state.kv), OK);
+    pin = shard_snapshot_pin(&from->state);
+    assert_int_equal(shard_staging_begin(&staging, &to->state), OK);
+    assert_int_equal(shard_snapshot_read(pin, &position, 100000, &chunk, &is_last), OK);
+    assert_true(is_last);
+    assert_int_equal(shard_staging_chunk(&staging, buffer_slice(&chunk)), OK);
+    shard_snapshot_unpin(pin);
+    buffer_close(&position);
+    buffer_close(&chunk);
+    return staging;
+}
+
+/* Fail every disk call in turn, then lose power: one of the two states is there, whole. */
+static void install__stopped_anywhere_and_power_lost__old_or_new_state(void **state)
+{
+    uint64_t call = 1;
+    bool met_fault = true;
+
+    (void)state;
+    for (; met_fault; call++) {
+        struct fixture from;
+        struct fixture to;
+        struct shard_staging staging;
+        enum error rc;
+
+        fixture_open(&from);
+        fixture_open(&to);
+        staging = stage_over_old_state(&from, &to);
+        sim_disk_fail_call(to.sim, 1, call);
+        rc = shard_staging_install(&staging, &to.state, 30);
+        met_fault = sim_disk_fault_met(to.sim, 1);
+        if (!met_fault)
+            assert_int_equal(rc, OK);
+
+        sim_crash(to.sim, 1, SIM_CRASH_LOSE);
+        shard_staging_close(&staging);
+        shard_state_close(&to.state);
+        fixture_start(&to);
+        if (to.state.applied == 30) {
+            assert_int_equal(read_value(&to, "new"), 30);
+        } else {
+            assert_true(met_fault);
+            assert_int_equal(to.state.applied, 1);
+            assert_int_equal(read_value(&to, "old"), 1);
+        }
+        fixture_close(&from);
+        fixture_close(&to);
+    }
+    assert_true(call > 6); /* stamp, sync, remove, two renames, remove, open */
+}
+
 static void staging__malformed_chunk__is_refused(void **state)
 {
     struct fixture f;
@@ -378,6 +441,7 @@ int main(void)
         cmocka_unit_test(open__indexes_have_gaps__keeps_its_state),
         cmocka_unit_test(open__the_store_is_damaged__starts_empty),
         cmocka_unit_test(snapshot__streamed_in_small_chunks__is_the_same_state),
+        cmocka_unit_test(install__stopped_anywhere_and_power_lost__old_or_new_state),
         cmocka_unit_test(staging__malformed_chunk__is_refused),
     };
 
