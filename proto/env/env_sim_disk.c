@@ -394,6 +394,12 @@ bool sim_disk_call_fails(struct sim_process *process, uint64_t bytes)
     return false;
 }
 
+/* Room that is taken already costs nothing. */
+static uint64_t growth(const struct content *content, uint64_t end)
+{
+    return end > content->bytes.size ? end - content->bytes.size : 0;
+}
+
 /* ---- synchronous calls ---- */
 
 static enum error disk_open(struct env *env, const char *path, bool create, struct env_file **file)
@@ -468,7 +474,7 @@ static enum error disk_read(struct env *env, struct env_file *file, uint64_t off
 static enum error disk_write(struct env *env, struct env_file *file, uint64_t offset,
                              struct slice bytes)
 {
-    if (sim_disk_call_fails(sim_process_of(env), bytes.size))
+    if (sim_disk_call_fails(sim_process_of(env), growth(file->content, offset + bytes.size)))
         return ERR_IO;
     (void)content_write(file->content, offset, bytes);
     return OK;
@@ -477,9 +483,8 @@ static enum error disk_write(struct env *env, struct env_file *file, uint64_t of
 static enum error disk_resize(struct env *env, struct env_file *file, uint64_t bytes)
 {
     struct content *content = file->content;
-    uint64_t more = bytes > content->bytes.size ? bytes - content->bytes.size : 0;
 
-    if (sim_disk_call_fails(sim_process_of(env), more))
+    if (sim_disk_call_fails(sim_process_of(env), growth(content, bytes)))
         return ERR_IO;
     content_forget_undo(content, UINT64_MAX);
     content_resize(content, bytes);
@@ -741,9 +746,10 @@ static void disk_write_sync(struct env *env, struct env_disk_op *op, struct env_
     operation = operation_new(process, op, cb);
     operation->file = file;
     operation->event.effect = write_sync_effect;
-    if (sim_disk_call_fails(process, bytes.size)) {
-        operation->rc = ERR_IO;
-        written = rng_below(&process->sim->rng, bytes.size + 1); /* or a part of it */
+    if (sim_disk_call_fails(process, growth(file->content, offset + bytes.size))) {
+        operation->rc = ERR_IO; /* after some whole sectors */
+        written =
+            (size_t)rng_below(&process->sim->rng, bytes.size / SECTOR_BYTES + 1) * SECTOR_BYTES;
     }
     if (bytes.size > 0) {
         operation->bytes = bytes;
