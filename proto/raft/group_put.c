@@ -59,6 +59,7 @@ static void on_marked(struct journal_op *op)
     put->is_install = false;
     if (request == NULL) {
         rewrite_tail(group);
+        group_io_release_held(group);
         return;
     }
     if (is_install) {
