@@ -301,8 +301,10 @@ static void slot_tick(struct slot *slot)
     size_t count = group_members(group, members);
 
     if (!group_is_leader(group)) {
-        if (!is_wanted(slot, env_self(slot->shards->env)))
-            ask_status(slot, group_leader(group));
+        /* Whoever was removed no longer hears the leader: any of those who are wanted will do. */
+        if (!is_wanted(slot, env_self(slot->shards->env)) && slot->record->n_node_ids > 0)
+            ask_status(slot,
+                       slot->record->node_ids[slot->status_next++ % slot->record->n_node_ids]);
         return;
     }
     if (count > 0) {
