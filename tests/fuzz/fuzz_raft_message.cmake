@@ -1,0 +1,1 @@
+skein_fuzz(raft_message SOURCES fuzz_raft_message.c LIBS proto_raft)
