@@ -410,6 +410,34 @@ static void accept_offer(struct guard *guard)
         guard->accepted = guard->offered;
 }
 
+/* What a snapshot of ours covers is equal on every leader. The core, whose log begins later, would
+ * append it all once more behind its end, or refuse a leader that probes there for ever. */
+static void skip_covered(const struct guard *guard, struct raft_append_entries *append)
+{
+    uint64_t covered = guard->raft->log.snapshot.last_index;
+    uint64_t skip = append->n_entries;
+
+    if (append->term < guard->raft->current_term || append->prev_log_index >= covered)
+        return;
+    if (skip > covered - append->prev_log_index)
+        skip = covered - append->prev_log_index;
+    if (skip > 0) {
+        append->prev_log_index += skip;
+        append->prev_log_term = append->entries[skip - 1].term;
+        append->n_entries -= (unsigned)skip;
+    }
+    if (append->n_entries > 0) {
+        memmove(append->entries, append->entries + skip,
+                append->n_entries * sizeof(*append->entries));
+    } else if (skip > 0) {
+        raft_free(append->entries[0].batch);
+        raft_free(append->entries);
+        append->entries = NULL;
+    }
+    if (guard_term_of(guard, append->prev_log_index) == 0)
+        append->prev_log_index = append->prev_log_term = 0; /* which matches always */
+}
+
 void guard_before_receive(struct guard *guard, struct raft_message *message)
 {
     struct raft_append_entries *append = &message->append_entries;
@@ -424,6 +452,7 @@ void guard_before_receive(struct guard *guard, struct raft_message *message)
         offer(guard, append->term, top);
         if (is_on(guard, GUARD_COMMIT_CLAMP) && append->leader_commit > top)
             append->leader_commit = top;
+        skip_covered(guard, append);
         roll_back_configuration(guard, append);
         break;
     }

@@ -8,7 +8,7 @@
  * Beyond the seven: a configuration that was not committed can be rolled back although the
  * committed one has left the log; a member that does not know yet that it is a voter votes when it
  * is asked; a member that lost its log is sent it again; a snapshot that got lost on its way is
- * sent again soon. */
+ * sent again soon; entries that a follower's snapshot covers are not appended once more. */
 
 #ifndef PROTO_RAFT_GUARD_H
 #define PROTO_RAFT_GUARD_H
