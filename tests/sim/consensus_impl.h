@@ -29,6 +29,7 @@ struct replica {         /* of one group on one node */
     bool is_weak;
     uint64_t weak_until_us; /* until then the index is not known yet */
     uint64_t weak_until_index;
+    uint64_t whole_since_us; /* it has its vote, though that may not be on its disk yet; 0 = not */
 };
 
 struct node {

@@ -6,6 +6,7 @@
 
 #define GROUP_ID(group) (1 + (uint64_t)(group))
 #define RETRY_US (100 * MILLISECOND)
+#define WHOLE_SETTLE_US SECOND
 #define WEAK_SETTLE_US (2 * SECOND) /* acknowledgements from before the crash are in by then */
 
 void consensus_nodes_init(struct cluster *cluster)
@@ -130,6 +131,7 @@ static void replica_open(struct node *node, size_t group)
     replica->machine.on_fatal = on_machine_fatal;
     replica->machine.skips = cluster->options->plant == CONSENSUS_PLANT_SKIPPED_APPLY;
     replica->term = 0;
+    replica->whole_since_us = 0;
     if (rc == OK) {
         checker_on_state(&cluster->checker, group, node->id, replica->machine.applied,
                          replica->machine.hash, "disk");
@@ -272,7 +274,13 @@ static void watch_weakness(struct node *node, size_t group)
         replica->weak_until_index = cluster->checker.groups[group].acked_max;
         return;
     }
-    if (replica->machine.applied < replica->weak_until_index || !group_has_vote(replica->group))
+    if (replica->machine.applied < replica->weak_until_index || !group_has_vote(replica->group)) {
+        replica->whole_since_us = 0;
+        return;
+    }
+    if (replica->whole_since_us == 0)
+        replica->whole_since_us = sim_now_us(cluster->sim);
+    if (sim_now_us(cluster->sim) < replica->whole_since_us + WHOLE_SETTLE_US)
         return;
     replica->is_weak = false;
     cluster->facts[CONSENSUS_FACT_RECOVERED]++;
