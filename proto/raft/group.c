@@ -7,14 +7,6 @@
 
 #include <inttypes.h>
 
-#define APPLY_MAX 256               /* entries in one call */
-#define OPEN_MAX 16384              /* proposals */
-#define OPEN_BYTES_MAX (128u << 20) /* of proposals */
-#define ENTRY_OVERHEAD_BYTES 128    /* of memory, beside its content */
-#define STREAM_PATIENCE 8           /* times snapshot_bytes, while a follower is sent the state */
-#define HINT_STAGGER_US 15000u
-#define HINT_AGAIN_US 250000u
-
 /* ---- asking ---- */
 
 uint64_t group_id(const struct group *group)
@@ -135,39 +127,6 @@ static void barrier_on_applied(struct raft_barrier *barrier, int status)
     tell_role(group, GROUP_LEADER, group->raft.id);
 }
 
-static void fail_in_flight(struct group *group)
-{
-    struct list lost;
-    struct list *link;
-
-    list_move(&lost, &group->in_flight);
-    group->in_flight_count = 0;
-    while ((link = list_pop(&lost)) != NULL) {
-        struct group_proposal *proposal = container_of(link, struct group_proposal, link);
-
-        proposal->cb(proposal, ERR_LOST, proposal->index);
-    }
-}
-
-/* Nothing of these went anywhere. */
-static void fail_queued(struct group *group)
-{
-    struct list refused;
-    struct list *link;
-
-    for (size_t i = 0; i < group->queued_count; i++) {
-        group->bytes_open -= group->queued_bytes[i].len;
-        raft_free(group->queued_bytes[i].base);
-    }
-    group->queued_count = 0;
-    list_move(&refused, &group->queued);
-    while ((link = list_pop(&refused)) != NULL) {
-        struct group_proposal *proposal = container_of(link, struct group_proposal, link);
-
-        proposal->cb(proposal, ERR_NOT_LEADER, 0);
-    }
-}
-
 /* ---- calling libraft ---- */
 
 void group_enter(struct group *group)
@@ -225,8 +184,7 @@ void group_leave(struct group *group)
     if (raft_state_of(group) != RAFT_LEADER)
         tell_role(group, group_role(group), group_leader(group));
     if (has_lost) {
-        fail_in_flight(group);
-        fail_queued(group);
+        group_propose_lost(group);
         group_read_lost(group);
     }
 }
@@ -273,262 +231,6 @@ void group_tick(struct group *group, bool is_heartbeat)
         group_touch(group);
 }
 
-/* ---- proposing ---- */
-
-static void refuse(struct group *group, struct group_proposal *proposal, enum error rc)
-{
-    proposal->term = (uint64_t)rc;
-    list_append(&group->failed, &proposal->link);
-    group_touch(group);
-}
-
-void group_propose(struct group *group, struct group_proposal *proposal, struct slice entry,
-                   group_proposal_cb cb)
-{
-    struct raft_buffer bytes = {.len = entry.size};
-
-    *proposal = (struct group_proposal){.cb = cb};
-    if (!group->is_raft_leader || group->is_doomed) {
-        refuse(group, proposal, ERR_NOT_LEADER);
-        return;
-    }
-    if (entry.size > GROUP_ENTRY_BYTES_MAX) {
-        refuse(group, proposal, ERR_TOO_LARGE);
-        return;
-    }
-    if (group->queued_count + group->in_flight_count >= OPEN_MAX ||
-        group->bytes_open + entry.size > OPEN_BYTES_MAX) {
-        refuse(group, proposal, ERR_OVERLOADED);
-        return;
-    }
-    bytes.base = raft_malloc(entry.size > 0 ? entry.size : 1);
-    CHECK(bytes.base != NULL);
-    if (entry.size > 0)
-        memcpy(bytes.base, entry.data, entry.size);
-    if (group->queued_count == group->queued_capacity) {
-        group->queued_capacity = group->queued_capacity * 2 + 16;
-        group->queued_bytes = check_realloc(group->queued_bytes,
-                                            group->queued_capacity * sizeof(*group->queued_bytes));
-    }
-    group->queued_bytes[group->queued_count++] = bytes;
-    group->bytes_open += entry.size;
-    list_append(&group->queued, &proposal->link);
-    group_touch(group);
-}
-
-static void apply_on_done(struct raft_apply *request, int status, void *result)
-{
-    (void)status; /* told by index, and when leadership is lost */
-    (void)result;
-    free(request);
-}
-
-static void append_batch(struct group *group, const struct raft_buffer *bytes, size_t count)
-{
-    struct raft_apply *request = check_calloc(1, sizeof(*request));
-    uint64_t index = raft_last_index(&group->raft);
-
-    for (size_t i = 0; i < count; i++) {
-        struct group_proposal *proposal =
-            container_of(list_pop(&group->queued), struct group_proposal, link);
-
-        proposal->index = ++index;
-        proposal->term = guard_term(&group->guard);
-        list_append(&group->in_flight, &proposal->link);
-    }
-    group->in_flight_count += count;
-    CHECK(raft_apply(&group->raft, request, bytes, (unsigned)count, apply_on_done) == 0);
-}
-
-static void append_queued(struct group *group)
-{
-    size_t count = group->queued_count;
-
-    if (count == 0 || !group->is_raft_leader || guard_is_transferring(&group->guard) ||
-        !list_is_empty(&group->held))
-        return;
-    group_enter(group);
-    group->queued_count = 0;
-    for (size_t done = 0; done < count;) {
-        size_t batch = count - done < APPLY_MAX ? count - done : APPLY_MAX;
-
-        append_batch(group, group->queued_bytes + done, batch);
-        done += batch;
-    }
-    group_leave(group);
-}
-
-static void tell_failed(struct group *group)
-{
-    struct list failed;
-    struct list *link;
-
-    list_move(&failed, &group->failed);
-    while ((link = list_pop(&failed)) != NULL) {
-        struct group_proposal *proposal = container_of(link, struct group_proposal, link);
-
-        proposal->cb(proposal, (enum error)proposal->term, 0);
-    }
-}
-
-/* ---- applying ---- */
-
-static void answer_proposal(struct group *group, uint64_t index, size_t bytes)
-{
-    struct group_proposal *proposal;
-
-    if (list_is_empty(&group->in_flight))
-        return;
-    proposal = container_of(group->in_flight.next, struct group_proposal, link);
-    if (proposal->index != index)
-        return;
-    list_remove(&proposal->link);
-    group->in_flight_count--;
-    group->bytes_open -= bytes;
-    proposal->cb(proposal, OK, index);
-}
-
-static int fsm_apply(struct raft_fsm *fsm, const struct raft_buffer *bytes, void **result)
-{
-    struct group *group = fsm->data;
-    uint64_t index = raft_last_applied(&group->raft) + 1;
-
-    *result = NULL;
-    group->bytes_since_snapshot += bytes->len + ENTRY_OVERHEAD_BYTES;
-    if (group->bytes_since_snapshot >= group->host->options.snapshot_bytes)
-        guard_set_snapshot(&group->guard, 1, group->host->options.trailing_entries);
-    if (index > group->skip && !group->is_doomed)
-        group->machine.apply(group->machine.user, index, guard_term_of(&group->guard, index),
-                             slice_of(bytes->base, bytes->len));
-    answer_proposal(group, index, bytes->len);
-    return 0;
-}
-
-/* How many entries may stay behind a snapshot for slow followers. */
-static unsigned trailing_entries(const struct group *group, uint64_t index)
-{
-    const struct host_options *options = &group->host->options;
-    uint64_t bytes = 0;
-    unsigned count = 0;
-
-    while (count < options->trailing_entries && index > count) {
-        const struct raft_entry *entry = guard_entry(&group->guard, index - count);
-
-        if (entry == NULL)
-            break;
-        bytes += entry->buf.len + ENTRY_OVERHEAD_BYTES;
-        if (bytes > options->snapshot_bytes)
-            break;
-        count++;
-    }
-    return count > 0 ? count : 1;
-}
-
-static int fsm_snapshot(struct raft_fsm *fsm, struct raft_buffer *bufs[], unsigned *buf_count)
-{
-    struct group *group = fsm->data;
-    const struct host_options *options = &group->host->options;
-    uint64_t applied = raft_last_applied(&group->raft);
-
-    /* An uncommitted configuration must not get into a snapshot. */
-    if (!guard_configuration_is_committed(&group->guard) || applied < group->skip ||
-        group->put.is_active || group->is_doomed)
-        return RAFT_BUSY;
-    if (!list_is_empty(&group->streams) &&
-        group->bytes_since_snapshot < STREAM_PATIENCE * options->snapshot_bytes)
-        return RAFT_BUSY; /* the follower will need what follows its snapshot */
-    guard_set_snapshot(&group->guard, options->snapshot_entries, trailing_entries(group, applied));
-    group->bytes_since_snapshot = 0;
-    *bufs = raft_calloc(1, sizeof(**bufs));
-    CHECK(*bufs != NULL);
-    **bufs = (struct raft_buffer){raft_calloc(1, 8), 8}; /* the state machine keeps the state */
-    CHECK((*bufs)->base != NULL);
-    *buf_count = 1;
-    return 0;
-}
-
-static int fsm_restore(struct raft_fsm *fsm, struct raft_buffer *bytes)
-{
-    (void)fsm; /* the state machine has it already */
-    raft_free(bytes->base);
-    return 0;
-}
-
-/* ---- hints ---- */
-
-static uint64_t rank_of(const struct group *group, uint64_t dead)
-{
-    const struct raft_configuration *configuration = guard_configuration(&group->guard);
-    uint64_t rank = 0;
-
-    for (unsigned i = 0; i < configuration->n; i++) {
-        const struct raft_server *server = &configuration->servers[i];
-
-        rank += server->role == RAFT_VOTER && server->id != dead && server->id < group->raft.id;
-    }
-    return rank;
-}
-
-void group_hint(struct group *group, uint64_t peer)
-{
-    if (raft_state_of(group) != RAFT_FOLLOWER || group_leader(group) != peer ||
-        group->is_voteless || !guard_is_voter(&group->guard, group->raft.id))
-        return;
-    group->hint_peer = peer;
-    group->hint_term = guard_term(&group->guard);
-    group->hint_at_us =
-        env_now_us(group->host->env) + rank_of(group, peer) * (uint64_t)HINT_STAGGER_US;
-}
-
-/* A TimeoutNow as from the leader that is gone. Safe: any member may stand at any time. */
-static void stand(struct group *group)
-{
-    char address[CONFIGURATION_ADDRESS_BYTES];
-    uint64_t last = raft_last_index(&group->raft);
-    struct raft_message message = {
-        .type = RAFT_IO_TIMEOUT_NOW,
-        .server_id = group->hint_peer,
-        .server_address = address,
-        .timeout_now = {.term = guard_term(&group->guard),
-                        .last_log_index = last,
-                        .last_log_term = guard_term_of(&group->guard, last)},
-    };
-
-    configuration_address(group->hint_peer, address);
-    group_enter(group);
-    group->core_receive(&group->io, &message);
-    group_leave(group);
-    if (raft_state_of(group) == RAFT_FOLLOWER)
-        return;
-    group->host->stats.hints_taken++;
-    group->host->stats.elections_started++;
-    log_debug("group.hint group=%" PRIu64 " leader=%" PRIu64 " term=%" PRIu64, group->id,
-              group->hint_peer, guard_term(&group->guard));
-    group->hint_peer = 0;
-}
-
-void group_check_hint(struct group *group)
-{
-    uint64_t now = env_now_us(group->host->env);
-
-    if (group->hint_peer == 0)
-        return;
-    if (raft_state_of(group) != RAFT_FOLLOWER || group_leader(group) != group->hint_peer ||
-        group->host->is_draining || group_is_connected(group, group->hint_peer)) {
-        group->hint_peer = 0;
-        return;
-    }
-    if (guard_term(&group->guard) > group->hint_term &&
-        guard_has_voted_for_other(&group->guard)) { /* someone else stands: let it win */
-        group->hint_term = guard_term(&group->guard);
-        group->hint_at_us = now + HINT_AGAIN_US;
-    }
-    if (now < group->hint_at_us || group_io_is_appending(group) || !list_is_empty(&group->held) ||
-        group->put.is_active)
-        return;
-    stand(group);
-}
-
 /* ---- life ---- */
 
 void group_touch(struct group *group)
@@ -538,8 +240,7 @@ void group_touch(struct group *group)
 
 void group_turn(struct group *group)
 {
-    tell_failed(group);
-    append_queued(group);
+    group_propose_turn(group);
     group_read_turn(group);
     group_change_turn(group);
     group_rejoin_turn(group);
@@ -552,21 +253,12 @@ void group_init(struct group *group, struct host *host, const struct group_optio
     group->id = options->id;
     group->machine = options->machine;
     list_init(&group->link);
-    list_init(&group->queued);
-    list_init(&group->in_flight);
-    list_init(&group->failed);
     list_init(&group->reads_new);
     list_init(&group->reads);
     list_init(&group->reads_failed);
     list_init(&group->changes_refused);
     list_init(&group->streams);
-    group->fsm = (struct raft_fsm){
-        .version = 1,
-        .data = group,
-        .apply = fsm_apply,
-        .snapshot = fsm_snapshot,
-        .restore = fsm_restore,
-    };
+    group_propose_init(group);
     group_io_init(group);
 }
 
@@ -616,9 +308,8 @@ void group_free(struct group *group)
     raft_close(&group->raft, raft_on_closed); /* ends before it returns, see io_close */
     guard_close(&group->guard);
     group_change_close(group);
-    for (size_t i = 0; i < group->queued_count; i++)
-        raft_free(group->queued_bytes[i].base);
-    free(group->queued_bytes);
+    group_propose_close(group);
+    group_receive_close(group);
     free(group);
 }
 
@@ -627,9 +318,7 @@ void group_doom(struct group *group)
     group->is_doomed = true;
     group_io_detach(group);
     group->is_leading = false;
-    tell_failed(group);
-    fail_in_flight(group);
-    fail_queued(group);
+    group_propose_answer(group);
     group_read_lost(group);
     group_read_turn(group);
     group_change_answer(group);

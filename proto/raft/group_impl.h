@@ -216,16 +216,11 @@ void group_free(struct group *group); /* at once, without callbacks */
  * it. It is freed at the end of the turn. */
 void group_doom(struct group *group);
 bool group_is_connected(const struct group *group, uint64_t peer);
-/* The process of `peer` is gone: if it leads the group, stand in its place, soon. */
-void group_hint(struct group *group, uint64_t peer);
-void group_check_hint(struct group *group);
 
 /* ---- group_io.c ---- */
 
 void group_io_init(struct group *group);
-void group_io_receive(struct group *group, uint64_t peer, struct slice bytes,
-                      const struct group_message *message);
-void group_io_release_held(struct group *group);
+uint16_t group_io_result_flags(struct group *group);
 void group_io_drain_sent(struct group *group);
 void group_io_detach(struct group *group); /* from the journal and the state machine */
 void group_io_send(struct group *group, uint64_t peer, const struct group_message *message);
@@ -233,6 +228,27 @@ bool group_io_is_appending(const struct group *group);
 void group_io_set_voteless(struct group *group, bool is_voteless);
 void group_io_complete(struct group *group, struct raft_io_send *request, raft_io_send_cb cb,
                        int status);
+
+/* ---- group_receive.c ---- */
+
+void group_receive(struct group *group, uint64_t peer, struct slice bytes,
+                   const struct group_message *message);
+void group_receive_held(struct group *group); /* what had to wait for something that is done */
+void group_receive_close(struct group *group);
+
+/* ---- group_propose.c ---- */
+
+void group_propose_init(struct group *group);
+void group_propose_turn(struct group *group);
+void group_propose_lost(struct group *group);   /* not the leader any more */
+void group_propose_answer(struct group *group); /* all that are open */
+void group_propose_close(struct group *group);
+
+/* ---- group_hint.c ---- */
+
+/* The process of `peer` is gone: if it leads the group, stand in its place, soon. */
+void group_hint(struct group *group, uint64_t peer);
+void group_hint_check(struct group *group);
 
 /* ---- group_put.c ---- */
 
@@ -288,6 +304,13 @@ void snapshot_stream_receive(struct group *group, uint64_t peer,
 /* Ends those that should not go on; all of them when closing. */
 void snapshot_stream_sweep(struct group *group);
 bool snapshot_stream_is_complete(const struct group *group, uint64_t stream);
+
+/* ---- host_load.c ---- */
+
+struct journal_visitor host_load_visitor(struct host *host);
+/* Term, vote, log: as found, wiped, or new. */
+void host_load_group(struct group *group, const struct group_options *options);
+void host_load_close(struct host *host);
 
 /* ---- host.c ---- */
 

@@ -9,7 +9,6 @@
 #include "proto/raft/configuration.h"
 #include "proto/raft/group_impl.h"
 
-#define HELD_MAX 4096 /* messages; more are lost, which Raft expects */
 #define ENCODED_KEPT_MAX (256u << 10)
 #define TIME_OFFSET_MS 3600000u /* libraft reads 0 as never */
 #define JOURNAL_BLOCK 64
@@ -147,7 +146,7 @@ static void append_on_stored(struct journal_op *op)
     guard_after_stored(&group->guard);
     free(append);
     group_leave(group);
-    group_io_release_held(group);
+    group_receive_held(group);
 }
 
 static int io_append(struct raft_io *io, struct raft_io_append *request,
@@ -430,7 +429,7 @@ static void send_append(struct group *group, const struct raft_message *message)
     } while (first < append->n_entries && !is_probing);
 }
 
-static uint16_t result_flags(struct group *group)
+uint16_t group_io_result_flags(struct group *group)
 {
     return (uint16_t)((raft_last_index(&group->raft) == 0 ? GROUP_MESSAGE_EMPTY_LOG : 0) |
                       (group->is_voteless ? GROUP_MESSAGE_VOTELESS : 0));
@@ -461,104 +460,13 @@ static int io_send(struct raft_io *io, struct raft_io_send *request,
 
         header = header_for(group, message->server_id);
         if (message->type == RAFT_IO_APPEND_ENTRIES_RESULT)
-            header.flags = result_flags(group);
+            header.flags = group_io_result_flags(group);
         buffer_clear(bytes);
         group_message_put_raft(bytes, &header, &corrected, 0, 0);
         transmit(group, message->server_id, buffer_slice(bytes));
     }
     group_io_complete(group, request, cb, 0);
     return 0;
-}
-
-/* ---- receiving ---- */
-
-static bool must_hold(const struct group *group, const struct group_message *message)
-{
-    if (group->put.is_active && (group->put.is_install || message->type == GROUP_MESSAGE_INSTALL))
-        return true;
-    return guard_holds(&group->guard, message->type, message->term, group_io_is_appending(group));
-}
-
-/* A member that may have lost acknowledged entries must not help elect one that lacks them. */
-static bool must_drop(const struct group *group, const struct group_message *message)
-{
-    if (message->type == GROUP_MESSAGE_VOTE)
-        return group->is_voteless;
-    if (message->type == GROUP_MESSAGE_TIMEOUT_NOW)
-        return group->is_voteless || group->host->is_draining;
-    return false;
-}
-
-static void refuse_install(struct group *group, uint64_t peer, const struct group_message *message)
-{
-    struct group_message result = {
-        .type = GROUP_MESSAGE_APPEND_RESULT,
-        .flags = result_flags(group),
-        .term = guard_term(&group->guard),
-        .numbers = {message->numbers[0], 0},
-    };
-
-    group_io_send(group, peer, &result);
-}
-
-static void deliver(struct group *group, uint64_t peer, const struct group_message *message)
-{
-    char address[CONFIGURATION_ADDRESS_BYTES];
-    struct raft_message raft;
-
-    if (must_drop(group, message))
-        return;
-    if (message->type == GROUP_MESSAGE_INSTALL &&
-        !snapshot_stream_is_complete(group, message->numbers[3])) {
-        refuse_install(group, peer, message);
-        return;
-    }
-    if (message->type == GROUP_MESSAGE_APPEND_RESULT &&
-        (message->flags & GROUP_MESSAGE_EMPTY_LOG) != 0 && message->numbers[0] > 0 &&
-        message->term == guard_term(&group->guard))
-        guard_log_lost(&group->guard, peer, message->numbers[0]);
-    if (message->type == GROUP_MESSAGE_APPEND)
-        group_rejoin_on_append(group, message);
-    if (message->type == GROUP_MESSAGE_APPEND_RESULT)
-        group_rejoin_on_result(group, peer, message);
-    configuration_address(peer, address);
-    group_message_to_raft(message, peer, address, &raft);
-    group_enter(group);
-    guard_before_receive(&group->guard, &raft);
-    group->core_receive(&group->io, &raft);
-    guard_after_receive(&group->guard);
-    group_leave(group);
-}
-
-void group_io_receive(struct group *group, uint64_t peer, struct slice bytes,
-                      const struct group_message *message)
-{
-    if (!list_is_empty(&group->held) || must_hold(group, message)) {
-        if (group->held_count >= HELD_MAX)
-            return;
-        list_append(&group->held, &waiting_new(peer, bytes)->link);
-        group->held_count++;
-        return;
-    }
-    deliver(group, peer, message);
-}
-
-void group_io_release_held(struct group *group)
-{
-    while (!list_is_empty(&group->held) && !group->is_doomed) {
-        struct waiting *waiting = container_of(group->held.next, struct waiting, link);
-        struct group_message message;
-
-        CHECK(group_message_read(slice_of(waiting->bytes, waiting->size), &message) == OK);
-        if (must_hold(group, &message))
-            return;
-        list_remove(&waiting->link);
-        group->held_count--;
-        deliver(group, waiting->peer, &message);
-        free(waiting);
-    }
-    if (group->queued_count > 0)
-        group_touch(group); /* proposals waited behind them */
 }
 
 /* ---- the rest of the vtable ---- */
@@ -631,7 +539,6 @@ static void io_close(struct raft_io *io, raft_io_close_cb cb)
 
     answer_all(group);
     waiting_free_all(&group->outbox);
-    waiting_free_all(&group->held);
     buffer_close(&group->encoded);
     cb(io);
 }

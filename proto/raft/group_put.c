@@ -59,7 +59,7 @@ static void on_marked(struct journal_op *op)
     put->is_install = false;
     if (request == NULL) {
         rewrite_tail(group);
-        group_io_release_held(group);
+        group_receive_held(group);
         return;
     }
     if (is_install) {
@@ -75,7 +75,7 @@ static void on_marked(struct journal_op *op)
     if (is_install)
         guard_after_installed(&group->guard);
     group_leave(group);
-    group_io_release_held(group);
+    group_receive_held(group);
 }
 
 static void on_durable(struct env_disk_op *op, enum error rc)
