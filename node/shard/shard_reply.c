@@ -2,7 +2,6 @@
 
 #include "proto/base/check.h"
 
-#define SWEEP_EVERY_MS 60000u
 #define KEY_SWEPT SLICE_LITERAL("t")
 
 struct remembered {
@@ -16,7 +15,7 @@ struct shard_session {
     struct list link; /* in shard_replies.changed; next NULL = not there */
     uint64_t id;
     uint64_t settled;
-    uint64_t used_ms;
+    uint64_t used_sweep;       /* shard_replies.sweeps at its last command */
     struct remembered *window; /* sorted by sequence */
     size_t count;
     size_t capacity;
@@ -166,15 +165,16 @@ void shard_replies_sweep(struct shard_replies *replies, uint64_t wall_ms)
     size_t position = 0;
     struct map_entry *entry;
 
-    if (wall_ms < replies->swept_ms + SWEEP_EVERY_MS)
+    if (wall_ms < replies->swept_ms + SHARD_REPLY_SWEEP_MS)
         return;
     replies->swept_ms = wall_ms;
+    replies->sweeps++;
     replies->is_swept = true;
     while ((entry = map_next(&replies->sessions, &position)) != NULL) {
         struct shard_session *session = entry->value;
         struct buffer key = BUFFER_INIT(32);
 
-        if (session->used_ms + SHARD_REPLY_SESSION_MS >= wall_ms)
+        if (session->used_sweep + SHARD_REPLY_SESSION_SWEEPS >= replies->sweeps)
             continue;
         settle(replies, session, UINT64_MAX);
         session_key(session->id, &key);
@@ -196,7 +196,7 @@ static struct shard_session *session_add(struct shard_replies *replies, uint64_t
 }
 
 enum error shard_replies_begin(struct shard_replies *replies,
-                               const struct shard_message_command *command, uint64_t wall_ms,
+                               const struct shard_message_command *command,
                                struct shard_reply_slot *slot)
 {
     *slot = (struct shard_reply_slot){.sequence = command->sequence};
@@ -210,8 +210,7 @@ enum error shard_replies_begin(struct shard_replies *replies,
         session = session_add(replies, command->session);
     }
     settle(replies, session, command->settled);
-    if (session->used_ms < wall_ms)
-        session->used_ms = wall_ms;
+    session->used_sweep = replies->sweeps;
     set_changed(replies, session);
     if (command->sequence < session->settled)
         return ERR_CANCELLED;
@@ -272,7 +271,7 @@ enum error shard_replies_recall(const struct shard_replies *replies, struct env 
 static void session_put(const struct shard_session *session, struct buffer *value)
 {
     buffer_put_u64(value, session->settled);
-    buffer_put_u64(value, session->used_ms);
+    buffer_put_u64(value, session->used_sweep);
     buffer_put_u32(value, (uint32_t)session->count);
     for (size_t i = 0; i < session->count; i++) {
         const struct remembered *remembered = &session->window[i];
@@ -294,7 +293,7 @@ static enum error session_read(struct shard_replies *replies, struct slice key, 
     struct shard_session *session = session_add(replies, reader_u64_big(&key_reader));
 
     session->settled = reader_u64(&reader);
-    session->used_ms = reader_u64(&reader);
+    session->used_sweep = reader_u64(&reader);
     uint32_t count = reader_u32(&reader);
 
     for (uint32_t i = 0; i < count && reader.ok; i++) {
@@ -333,9 +332,13 @@ enum error shard_replies_load(struct shard_replies *replies, struct env *env, st
     enum error swept_rc = env->kv->get(env, kv, NULL, KEY_SWEPT, &value);
     struct reader reader = reader_of(buffer_slice(&value));
 
-    if (swept_rc == OK)
+    if (swept_rc == OK) {
         replies->swept_ms = reader_u64(&reader);
-    else if (swept_rc != ERR_NOT_FOUND && rc == OK)
+        replies->sweeps = reader_u64(&reader);
+        if (!reader.ok && rc == OK)
+            rc = ERR_CORRUPT;
+    }
+    if (swept_rc != OK && swept_rc != ERR_NOT_FOUND && rc == OK)
         rc = swept_rc;
     buffer_close(&value);
     return rc;
@@ -371,6 +374,7 @@ void shard_replies_flush(struct shard_replies *replies, void *user,
     if (replies->is_swept) {
         buffer_clear(&value);
         buffer_put_u64(&value, replies->swept_ms);
+        buffer_put_u64(&value, replies->sweeps);
         write(user, KEY_SWEPT, buffer_slice(&value), false);
         replies->is_swept = false;
     }

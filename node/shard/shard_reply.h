@@ -18,7 +18,8 @@
 
 #define SHARD_REPLY_WINDOW_MAX 4096u   /* unsettled commands of a session in a shard */
 #define SHARD_REPLY_SESSIONS_MAX 4096u /* sessions in a shard */
-#define SHARD_REPLY_SESSION_MS 600000u /* a session unused for so long is forgotten */
+#define SHARD_REPLY_SWEEP_MS 60000u    /* of entry time, at least, between two sweeps */
+#define SHARD_REPLY_SESSION_SWEEPS 10u /* a session unused for more than so many is forgotten */
 #define SHARD_REPLY_INLINE_BYTES_MAX 256u
 
 struct shard_session;
@@ -28,8 +29,9 @@ struct shard_replies {
     struct list changed; /* sessions to write at the next flush */
     struct map removed;  /* keys to delete at the next flush; values unused */
     struct map large;    /* 'r' keys to write at the next flush -> struct buffer */
-    uint64_t swept_ms;
-    bool is_swept; /* swept_ms must be written */
+    uint64_t swept_ms;   /* when, by the clock of the leader then */
+    uint64_t sweeps;     /* so far; sessions age by these */
+    bool is_swept;       /* swept_ms and sweeps must be written */
 };
 
 struct shard_reply_slot { /* one command between begin and end */
@@ -41,13 +43,14 @@ void shard_replies_init(struct shard_replies *replies);
 void shard_replies_close(struct shard_replies *replies);
 enum error shard_replies_load(struct shard_replies *replies, struct env *env, struct kv *kv);
 
-/* Forget sessions unused for long, at most once a minute of entry time. */
+/* Forget sessions unused for long, at most once a minute of entry time. They age by sweeps, not by
+ * the hour: a leader whose clock is far ahead must not forget what was answered a moment ago. */
 void shard_replies_sweep(struct shard_replies *replies, uint64_t wall_ms);
 
 /* OK: new, apply it, then call end. ERR_EXISTS: applied before, see recall. ERR_CANCELLED: from
  * before the window. ERR_OVERLOADED: window or table full. */
 enum error shard_replies_begin(struct shard_replies *replies,
-                               const struct shard_message_command *command, uint64_t wall_ms,
+                               const struct shard_message_command *command,
                                struct shard_reply_slot *slot);
 void shard_replies_end(struct shard_replies *replies, const struct shard_reply_slot *slot,
                        enum error rc, struct slice reply);

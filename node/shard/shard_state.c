@@ -322,8 +322,7 @@ enum error shard_state_apply(struct shard_state *state, uint64_t index, struct s
         if (ordinal++ < done_before)
             continue;
         buffer_clear(&reply);
-        enum error command_rc =
-            shard_replies_begin(&state->replies, &command, entry.wall_ms, &slot);
+        enum error command_rc = shard_replies_begin(&state->replies, &command, &slot);
 
         if (command_rc == ERR_EXISTS) { /* a retry: answer what was answered */
             command_rc =

@@ -754,6 +754,7 @@ static void inject(struct world *world, enum fault fault)
         sim_disk_speed(sim, one->id, (struct sim_range){5000, 60000});
         break;
     case FAULT_CLOCK:
+        story(world, "%s has a wrong clock", one->name);
         sim_wall_skew(sim, one->id, (int64_t)dice(world, 7200000) - 3600000);
         break;
     case FAULT_ALL_POWER:

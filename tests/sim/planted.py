@@ -48,8 +48,8 @@ BUGS = {
         "return record->born_disks[i] == shards->options.disk_id;", "return true;"),
     "own-clock": (
         "a replica applies with its own clock, not with the entry's", SHARD + "shard_state.c",
-        "shard_replies_begin(&state->replies, &command, entry.wall_ms, &slot);",
-        "shard_replies_begin(&state->replies, &command, env_wall_ms(state->env), &slot);"),
+        "shard_replies_sweep(&state->replies, entry.wall_ms);",
+        "shard_replies_sweep(&state->replies, env_wall_ms(state->env));"),
     "applied-twice": (
         "after a restart the last entry is applied once more", SHARD + "shard_replica.c",
         "    return ((struct shard_replica *)user)->state.applied;",

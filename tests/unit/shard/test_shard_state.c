@@ -185,10 +185,27 @@ static void apply__session_unused_for_long__is_forgotten(void **state)
     apply_at(&f, 1000000, (const struct given[]){{1, 1, "+a"}}, 1);
     assert_int_equal(f.state.replies.sessions.count, 1);
 
-    apply_at(&f, 1000000 + SHARD_REPLY_SESSION_MS + 100000, &late, 1);
+    for (uint64_t i = 1; i <= SHARD_REPLY_SESSION_SWEEPS + 1; i++)
+        apply_at(&f, 1000000 + i * SHARD_REPLY_SWEEP_MS, &late, 1);
 
     assert_int_equal(f.state.replies.sessions.count, 1); /* itself, made anew */
     assert_string_equal(f.replies[0], "2");
+    fixture_close(&f);
+}
+
+static void apply__leader_with_a_clock_far_ahead__retry_takes_effect_once(void **state)
+{
+    const struct given add = {1, 1, "+a"};
+    struct fixture f;
+
+    (void)state;
+    fixture_open(&f);
+    apply_at(&f, 1000000, &add, 1);
+
+    apply_at(&f, 1000000 + 3600000, &add, 1);
+
+    assert_string_equal(f.replies[0], "1");
+    assert_int_equal(read_value(&f, "a"), 1);
     fixture_close(&f);
 }
 
@@ -435,6 +452,7 @@ int main(void)
         cmocka_unit_test(apply__the_same_command_again__answers_alike_and_changes_nothing),
         cmocka_unit_test(apply__a_command_from_before_the_window__is_refused),
         cmocka_unit_test(apply__session_unused_for_long__is_forgotten),
+        cmocka_unit_test(apply__leader_with_a_clock_far_ahead__retry_takes_effect_once),
         cmocka_unit_test(apply__malformed_entry__changes_nothing_but_the_index),
         cmocka_unit_test(crash__power_loss_at_any_entry__replay_gives_the_same_state),
         cmocka_unit_test(open__a_mark_is_missing__starts_empty),
