@@ -122,23 +122,41 @@ void guard_on_started(struct guard *guard, uint64_t snapshot_index, uint64_t con
     for (uint64_t index = raft->log.offset + 1; index <= end; index++) {
         if (guard_entry(guard, index)->type != RAFT_CHANGE)
             continue;
-        if (index > certain) {
-            /* A leader begins a change only once the one before is committed. */
-            if (raft->configuration_uncommitted_index > 0)
-                note_entry(guard, raft->configuration_uncommitted_index);
+        if (index > certain)
             raft->configuration_uncommitted_index = index;
-        } else if (index > guard->committed_index) {
+        else if (index > guard->committed_index)
             note_entry(guard, index);
-        }
     }
     raft->configuration_index = guard->committed_index;
 }
 
-/* The core would look the committed configuration up in its log, which may not hold it any more. */
-static void roll_back_configuration(struct guard *guard, const struct raft_append_entries *append)
+/* Entries from `index` on are about to go: the last configuration before them counts again. The
+ * core would look for the committed one in its log, which may not hold it any more. */
+static void roll_back_configuration(struct guard *guard, uint64_t index)
 {
     struct raft *raft = guard->raft;
+    struct slice bytes = slice_of(guard->committed.base, guard->committed.len);
     struct raft_configuration configuration;
+
+    raft->configuration_uncommitted_index = 0;
+    while (--index > guard->committed_index) {
+        const struct raft_entry *entry = guard_entry(guard, index);
+
+        if (entry == NULL || entry->type != RAFT_CHANGE)
+            continue;
+        bytes = slice_of(entry->buf.base, entry->buf.len);
+        raft->configuration_uncommitted_index = index;
+        break;
+    }
+    CHECK(configuration_read(bytes, &configuration) == OK);
+    raft_configuration_close(&raft->configuration);
+    raft->configuration = configuration;
+}
+
+/* Will this message make the core drop an uncommitted configuration? */
+static void before_truncation(struct guard *guard, const struct raft_append_entries *append)
+{
+    struct raft *raft = guard->raft;
 
     if (raft->configuration_uncommitted_index == 0 || append->term < raft->current_term)
         return;
@@ -149,18 +167,12 @@ static void roll_back_configuration(struct guard *guard, const struct raft_appen
         uint64_t index = append->prev_log_index + 1 + i;
         uint64_t term = guard_term_of(guard, index);
 
-        if (term == 0)
+        if (term == 0 || index > raft->configuration_uncommitted_index)
             return;
-        if (term == append->entries[i].term)
-            continue;
-        if (index > raft->configuration_uncommitted_index)
+        if (term != append->entries[i].term) {
+            roll_back_configuration(guard, index);
             return;
-        CHECK(configuration_read(slice_of(guard->committed.base, guard->committed.len),
-                                 &configuration) == OK);
-        raft_configuration_close(&raft->configuration);
-        raft->configuration = configuration;
-        raft->configuration_uncommitted_index = 0;
-        return;
+        }
     }
 }
 
@@ -453,7 +465,7 @@ void guard_before_receive(struct guard *guard, struct raft_message *message)
         if (is_on(guard, GUARD_COMMIT_CLAMP) && append->leader_commit > top)
             append->leader_commit = top;
         skip_covered(guard, append);
-        roll_back_configuration(guard, append);
+        before_truncation(guard, append);
         break;
     }
     case RAFT_IO_INSTALL_SNAPSHOT:
