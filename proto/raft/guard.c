@@ -337,10 +337,24 @@ void guard_after_stored(struct guard *guard)
     show_uncounted(guard);
 }
 
+/* The core ends a transfer when its target leads or when time is up; one whose target stood and
+ * fell would outlive our own next election, and no entry could be appended. */
+static void end_transfer(struct raft *raft)
+{
+    struct raft_transfer *transfer = raft->transfer;
+
+    if (transfer == NULL)
+        return;
+    raft->transfer = NULL;
+    if (transfer->cb != NULL)
+        transfer->cb(transfer);
+}
+
 void guard_on_leader(struct guard *guard, uint64_t applied)
 {
     struct raft *raft = guard->raft;
 
+    end_transfer(raft);
     guard->own_first = raft_last_index(raft) + 1;
     if (raft->commit_index < applied && applied < guard->own_first)
         raft->commit_index = applied;
