@@ -47,7 +47,8 @@ const char *consensus_fact_text(enum consensus_fact fact);
 
 enum consensus_profile {
     CONSENSUS_SWARM, /* everything */
-    CONSENSUS_TAILS  /* short cuts of leaders, slow disks, crashes: long tails of lost entries */
+    CONSENSUS_TAILS, /* leaders fall as they rise: tails of entries that nobody committed */
+    CONSENSUS_STALLS /* disks slower than elections: terms change while appends are under way */
 };
 
 /* Bugs planted in the world around the groups, to see that the checker finds what they do. */

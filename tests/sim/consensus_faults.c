@@ -478,12 +478,19 @@ static void strike(void *user)
     }
 }
 
-/* The first moments of a term are where an old tail and a new one meet. */
-void consensus_faults_on_leader(struct cluster *cluster, struct node *node)
+static void strike_soon(struct node *node)
 {
+    struct cluster *cluster = node->cluster;
+
     if (!cluster->is_healing && consensus_chance(cluster, cluster->plan.strike_percent))
         undo_later(cluster, consensus_draw(cluster, 0, cluster->plan.strike_us_max), strike,
                    node->id, 0);
+}
+
+/* The first moments of a term are where an old tail and a new one meet. */
+void consensus_faults_on_leader(struct node *node)
+{
+    strike_soon(node);
 }
 
 /* ---- membership and leadership ---- */
@@ -510,6 +517,8 @@ static struct operation *change_new(struct node *leader, size_t group, enum cons
                                     uint64_t target)
 {
     struct operation *operation = consensus_operation_new(leader, group, OPERATION_CHANGE);
+
+    strike_soon(leader);
 
     operation->change_fact = fact;
     operation->id = target;
@@ -655,6 +664,23 @@ static void plan_tails(struct cluster *cluster)
         plan->weights[i] = faults[i].makes_tails ? faults[i].weight : 0;
 }
 
+static void plan_stalls(struct cluster *cluster)
+{
+    struct plan *plan = &cluster->plan;
+
+    plan_tails(cluster);
+    plan->heartbeat_ms = (uint32_t)consensus_draw(cluster, 10, 40);
+    plan->election_ms = plan->heartbeat_ms * (uint32_t)consensus_draw(cluster, 3, 5);
+    plan->latency = (struct sim_range){200, consensus_draw(cluster, 2, 40) * MILLISECOND};
+    plan->sync = (struct sim_range){200, consensus_draw(cluster, 50, 400) * MILLISECOND};
+    plan->strike_us_max = consensus_draw(cluster, 20, 400) * MILLISECOND;
+    plan->fault_every = (struct sim_range){50 * MILLISECOND, 1500 * MILLISECOND};
+    plan->strike_percent /= 2;
+    for (size_t i = 0; i < ARRAY_COUNT(faults); i++)
+        if (faults[i].act == fault_add || faults[i].act == fault_remove)
+            plan->weights[i] = 60; /* members change too */
+}
+
 void consensus_faults_plan(struct cluster *cluster)
 {
     struct plan *plan = &cluster->plan;
@@ -681,6 +707,8 @@ void consensus_faults_plan(struct cluster *cluster)
         plan->weights[i] = consensus_chance(cluster, 50) ? faults[i].weight : 0;
     if (cluster->options->profile == CONSENSUS_TAILS)
         plan_tails(cluster);
+    if (cluster->options->profile == CONSENSUS_STALLS)
+        plan_stalls(cluster);
     for (size_t i = 0; i < ARRAY_COUNT(faults); i++)
         if ((cluster->options->without & 1u << i) != 0)
             plan->weights[i] = 0;
@@ -717,10 +745,20 @@ void consensus_faults_start(struct cluster *cluster)
     sim_after(cluster->sim, SECOND, fault_act, cluster); /* a moment of peace at birth */
 }
 
+/* Disks and links as an operator would want them for these election time-outs. */
+static struct sim_range at_most(struct sim_range range, uint64_t us)
+{
+    return (struct sim_range){range.min_us, range.max_us < us ? range.max_us : us};
+}
+
 void consensus_faults_end(struct cluster *cluster)
 {
+    uint64_t quick_us = (uint64_t)cluster->plan.election_ms * MILLISECOND / 8;
+
     consensus_say(cluster, "all is healed");
     cluster->is_healing = true;
+    cluster->plan.sync = at_most(cluster->plan.sync, quick_us);
+    cluster->plan.latency = at_most(cluster->plan.latency, quick_us);
     sim_link_heal_all(cluster->sim);
     for (size_t i = 0; i < cluster->node_count; i++) {
         struct node *node = &cluster->nodes[i];

@@ -136,7 +136,7 @@ void consensus_operations_forget(struct node *node, size_t group);
 
 void consensus_faults_plan(struct cluster *cluster);
 void consensus_faults_start(struct cluster *cluster);
-void consensus_faults_on_leader(struct cluster *cluster, struct node *node);
+void consensus_faults_on_leader(struct node *node);
 void consensus_faults_end(struct cluster *cluster); /* everything is well again */
 
 #endif

@@ -305,7 +305,7 @@ static void watch_replica(struct node *node, size_t group)
 
         checker_on_leader(&cluster->checker, group, node->id, term);
         if (cluster->checker.groups[group].leaders.count > leaders)
-            consensus_faults_on_leader(cluster, node);
+            consensus_faults_on_leader(node);
     }
     if (replica->is_weak)
         watch_weakness(node, group);

@@ -21,7 +21,8 @@ static const char help[] =
     "  --groups G           Raft groups (1)\n"
     "  --ms N               simulated milliseconds of faults, before all is healed (20000)\n"
     "  --profile P          swarm: everything, a random half at a time;\n"
-    "                       tails: leaders cut off and slow disks (swarm)\n"
+    "                       tails: leaders fall as they rise;\n"
+    "                       stalls: so, on disks slower than elections (swarm)\n"
     "  --disable-guard G    leave out one of the guards around libraft (may be repeated)\n"
     "  --plant BUG          plant a bug (sync-lies, durable-lies, amnesia, early-read,\n"
     "                       skipped-apply)\n"
@@ -108,6 +109,8 @@ static const struct option options_known[] = {
     {NULL, 0, NULL, 0},
 };
 
+static const char *const profiles[] = {"swarm", "tails", "stalls"}; /* by enum consensus_profile */
+
 /* What each guard is best missed under: found by trying. */
 static const struct guard_name {
     const char *name;
@@ -181,11 +184,9 @@ static bool take_option(struct arguments *arguments, int option, const char *val
             n = 0;
         break;
     case FLAG_PROFILE:
-        n = 1;
-        if (strcmp(value, "tails") == 0)
-            consensus->profile = CONSENSUS_TAILS;
-        else if (strcmp(value, "swarm") != 0)
-            n = 0;
+        for (n = ARRAY_COUNT(profiles); n > 0 && strcmp(profiles[n - 1], value) != 0;)
+            n--;
+        consensus->profile = n > 0 ? (enum consensus_profile)(n - 1) : CONSENSUS_SWARM;
         break;
     case FLAG_DISABLE_GUARD:
         n = guard_bit(value);
@@ -295,8 +296,8 @@ static bool row_print(const struct arguments *arguments, const char *name,
     seeds.run = run_consensus;
     seeds.quiet = seeds.stop_at_failure = true;
     seeds_run(&seeds, &summary);
-    (void)printf("%-16s %5u %7s %6" PRIu64 "  ", name, consensus.nodes,
-                 consensus.profile == CONSENSUS_TAILS ? "tails" : "swarm", summary.run);
+    (void)printf("%-16s %5u %7s %6" PRIu64 "  ", name, consensus.nodes, profiles[consensus.profile],
+                 summary.run);
     if (summary.failed > 0)
         (void)printf("seed %" PRIu64 ": %s\n", summary.failed_first, summary.why_first);
     else
