@@ -462,7 +462,7 @@ struct kv_leveldb *kv_leveldb_new(struct env *env, const char *folder, size_t ca
         .write = kv_write,
         .get = kv_get,
         .make_durable = kv_make_durable,
-    .sync = kv_sync,
+        .sync = kv_sync,
         .snapshot = kv_snapshot_take,
         .snapshot_release = kv_snapshot_release,
         .cursor = kv_cursor_new,

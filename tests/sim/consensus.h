@@ -69,8 +69,8 @@ struct consensus_options {
     uint64_t disable_guards;
     enum consensus_plant plant;
     uint32_t without; /* bits of fault kinds that are left out */
-    bool trace;   /* the faults, on standard error */
-    bool verbose; /* every event and log line */
+    bool trace;       /* the faults, on standard error */
+    bool verbose;     /* every event and log line */
 };
 
 /* 0 when there is no such kind. */
