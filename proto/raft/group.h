@@ -25,9 +25,9 @@ struct group_machine {
      * not applied again. */
     uint64_t (*applied)(void *user);
 
-    /* Apply one entry. Cannot fail: a business error is part of the state machine's reply.
-     * `is_leader`: this replica led when it applied. Called in order of index, without gaps except
-     * where a snapshot was installed. */
+    /* Apply one entry. Cannot fail: a business error is part of the state machine's reply. Called
+     * in order of index; indexes of the group's own entries (barriers, configurations) are left
+     * out, so they grow but are not consecutive. */
     void (*apply)(void *user, uint64_t index, uint64_t term, struct slice entry);
 
     /* All state up to the last applied entry must survive power loss once `cb` says OK; then a
@@ -124,8 +124,11 @@ struct group_change { /* embedded; the group's until the callback */
 /* Hand leadership to `peer` (0 = the most up-to-date voter). ERR_TIMEOUT: still the leader. */
 void group_transfer(struct group *group, struct group_change *change, uint64_t peer,
                     group_change_cb cb);
-/* Add as a learner, let it catch up, promote it to voter. */
+/* Add as a learner, let it catch up, promote it to voter. Goes on where an earlier attempt ended.
+ * ERR_UNREACHABLE: no majority, or not the peer, is connected. */
 void group_add(struct group *group, struct group_change *change, uint64_t peer, group_change_cb cb);
+/* A leader that is to remove itself hands leadership away and ends with ERR_NOT_LEADER: ask the
+ * next one. */
 void group_remove(struct group *group, struct group_change *change, uint64_t peer,
                   group_change_cb cb);
 

@@ -48,7 +48,9 @@ struct group_options {
  * takes part again once the leader brought it up to where it may have acknowledged). */
 enum error host_group_start(struct host *host, const struct group_options *options,
                             struct group **group);
-/* Stops it and forgets its log and its vote for good: it was removed from the configuration. */
+/* Stops it and forgets its log and its vote for good: it was removed from the configuration. All
+ * that is open is answered before this returns; the state machine is not called again, but a
+ * make_durable that is under way still ends in its callback. */
 void host_group_forget(struct host *host, struct group *group);
 
 struct group *host_group_find(struct host *host, uint64_t id); /* NULL */

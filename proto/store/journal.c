@@ -2,160 +2,11 @@
 #include "proto/base/log.h"
 #include "proto/store/journal_impl.h"
 
-#include <inttypes.h>
-#include <stdio.h>
-
 #define PROOF_DELAY_US 1000000u   /* quiet time before the last batch is proven durable */
-#define PREPARE_BYTES (1u << 20)  /* zeros written at a time into a new segment */
 #define IDLE_BYTES_MAX (4u << 20) /* a batch's memory is kept for the next one up to this */
 #define CHECKPOINT_BYTES_MAX (JOURNAL_MARK_BYTES_MAX + 64u)
 
 static void write_next(struct journal *journal);
-static void prepare_spare(struct journal *journal);
-
-/* ---- failure ---- */
-
-static void fail(struct journal *journal, enum error rc, const char *why)
-{
-    if (journal->has_failed)
-        return;
-    journal->has_failed = true;
-    env_timer_stop(journal->env, &journal->proof_timer);
-    journal->options.on_fatal(journal->options.user, rc, why);
-}
-
-/* ---- segments ---- */
-
-void journal_path(const struct journal *journal, uint64_t slot, char path[JOURNAL_PATH_BYTES])
-{
-    snprintf(path, JOURNAL_PATH_BYTES, "%s/%08" PRIx64 ".log", journal->folder, slot);
-}
-
-struct journal_segment *journal_segment_new(struct journal *journal, uint64_t slot)
-{
-    struct journal_segment *segment = check_calloc(1, sizeof(*segment));
-
-    segment->slot = slot;
-    if (slot >= journal->slot_next)
-        journal->slot_next = slot + 1;
-    list_init(&segment->link);
-    return segment;
-}
-
-static struct journal_segment *newest(const struct journal *journal)
-{
-    return container_of(journal->segments.previous, struct journal_segment, link);
-}
-
-/* A file written to has been released by an earlier batch, and batches reach the disk in order: so
- * a released segment may be used again at once. */
-static void reclaim(struct journal *journal)
-{
-    uint64_t oldest = journal_oldest(journal);
-
-    LIST_EACH_SAFE(&journal->segments, link)
-    {
-        struct journal_segment *segment = container_of(link, struct journal_segment, link);
-
-        if (segment->life >= oldest)
-            break;
-        list_remove(link);
-        list_append(&journal->spares, link);
-    }
-}
-
-static size_t segment_count(const struct journal *journal)
-{
-    size_t count = 0;
-
-    LIST_EACH(&journal->segments, link)
-    count++;
-    return count;
-}
-
-/* A new file, still empty. NULL after a failure. */
-static struct journal_segment *create_segment(struct journal *journal)
-{
-    struct journal_segment *segment = journal_segment_new(journal, journal->slot_next);
-    char path[JOURNAL_PATH_BYTES];
-    enum error rc;
-
-    journal_path(journal, segment->slot, path);
-    rc = journal->env->disk->open(journal->env, path, true, &segment->file);
-    if (rc == OK)
-        return segment;
-    free(segment);
-    fail(journal, rc, "a new journal segment could not be created");
-    return NULL;
-}
-
-static void prepare_on_done(struct env_disk_op *op, enum error rc)
-{
-    struct journal *journal = container_of(op, struct journal, prepare_op);
-    struct journal_segment *segment = journal->preparing;
-
-    if (rc != OK) { /* a full disk: go on with what there is, the next batch will tell */
-        journal->preparing = NULL;
-        list_append(&journal->spares, &segment->link);
-        buffer_close(&journal->zeros);
-        return;
-    }
-    journal->prepared_bytes += journal->zeros.size;
-    if (journal->prepared_bytes < journal->options.segment_bytes) {
-        uint64_t rest = journal->options.segment_bytes - journal->prepared_bytes;
-
-        if (rest < journal->zeros.size)
-            journal->zeros.size = (size_t)rest;
-        journal->env->disk->write_sync(journal->env, &journal->prepare_op, segment->file,
-                                       journal->prepared_bytes, buffer_slice(&journal->zeros),
-                                       prepare_on_done);
-        return;
-    }
-    journal->preparing = NULL;
-    list_append(&journal->spares, &segment->link);
-    buffer_close(&journal->zeros);
-}
-
-/* Fills a new file with zeros on a worker thread, so that no batch has to wait for the file system
- * to find room. */
-static void prepare_spare(struct journal *journal)
-{
-    size_t bytes = PREPARE_BYTES;
-
-    if (journal->preparing != NULL || !list_is_empty(&journal->spares) || journal->has_failed)
-        return;
-    journal->preparing = create_segment(journal);
-    if (journal->preparing == NULL)
-        return;
-    if (bytes > journal->options.segment_bytes)
-        bytes = (size_t)journal->options.segment_bytes;
-    CHECK(buffer_reserve(&journal->zeros, bytes) == OK);
-    memset(journal->zeros.data, 0, bytes);
-    journal->zeros.size = bytes;
-    journal->prepared_bytes = 0;
-    journal->env->disk->write_sync(journal->env, &journal->prepare_op, journal->preparing->file, 0,
-                                   buffer_slice(&journal->zeros), prepare_on_done);
-}
-
-/* Batches go to another segment from now on. False after a failure. */
-static bool roll(struct journal *journal)
-{
-    uint64_t life = newest(journal)->life + 1;
-    struct journal_segment *segment;
-    struct list *spare;
-
-    reclaim(journal);
-    spare = list_pop(&journal->spares);
-    segment =
-        spare != NULL ? container_of(spare, struct journal_segment, link) : create_segment(journal);
-    if (segment == NULL)
-        return false;
-    segment->life = life;
-    segment->used = 0;
-    list_append(&journal->segments, &segment->link);
-    prepare_spare(journal);
-    return true;
-}
 
 /* ---- batches ---- */
 
@@ -230,7 +81,7 @@ static struct journal_batch_buffer *open_batch(struct journal *journal)
         list_init(&batch->ops);
     }
     batch->number = journal->batch_next++;
-    batch->segment = newest(journal);
+    batch->segment = journal_newest(journal);
     batch->offset = batch->segment->used;
     batch->has_records = false;
     CHECK(buffer_reserve(&batch->bytes, JOURNAL_BATCH_BYTES) == OK);
@@ -280,14 +131,15 @@ static struct journal_batch_buffer *room(struct journal *journal, size_t bytes)
     if (journal->has_failed)
         return NULL;
     if (journal->open == NULL &&
-        newest(journal)->used + JOURNAL_BATCH_BYTES + bytes > journal->options.segment_bytes &&
-        newest(journal)->used > 0 && !roll(journal))
+        journal_newest(journal)->used + JOURNAL_BATCH_BYTES + bytes >
+            journal->options.segment_bytes &&
+        journal_newest(journal)->used > 0 && !journal_roll(journal))
         return NULL;
     batch = journal->open != NULL ? journal->open : open_batch(journal);
     if (batch->offset + batch->bytes.size + bytes > journal->options.segment_bytes &&
         (batch->offset > 0 || batch->bytes.size > batch->head_bytes)) {
         seal(journal);
-        if (!roll(journal))
+        if (!journal_roll(journal))
             return NULL;
         batch = open_batch(journal);
     }
@@ -313,8 +165,8 @@ static void report_laggards(struct journal *journal)
     struct map_entry *entry;
     size_t i = 0;
 
-    reclaim(journal);
-    if (segment_count(journal) <= journal->options.segments_soft)
+    journal_reclaim(journal);
+    if (journal_segment_count(journal) <= journal->options.segments_soft)
         return;
     oldest = journal_oldest(journal);
     while ((entry = map_next(&journal->groups, &i)) != NULL) {
@@ -332,7 +184,8 @@ static void proof_on_timer(struct env_timer *timer)
 
     if (journal->has_failed || !list_is_empty(&journal->batches))
         return;
-    if (!fits(journal, newest(journal)->used, JOURNAL_BATCH_BYTES) && !roll(journal))
+    if (!fits(journal, journal_newest(journal)->used, JOURNAL_BATCH_BYTES) &&
+        !journal_roll(journal))
         return;
     open_batch(journal);
     write_next(journal);
@@ -347,7 +200,7 @@ static void write_on_done(struct env_disk_op *op, enum error rc)
 
     journal->writing = NULL;
     if (rc != OK) {
-        fail(journal, rc, "the journal could not be written");
+        journal_fail(journal, rc, "the journal could not be written");
         return;
     }
     list_remove(&batch->link);
@@ -562,26 +415,10 @@ bool journal_is_damaged(const struct journal *journal)
 void journal_stats(const struct journal *journal, struct journal_stats *stats)
 {
     *stats = journal->stats;
-    stats->segments = segment_count(journal);
+    stats->segments = journal_segment_count(journal);
 }
 
 /* ---- opening and freeing ---- */
-
-static enum error create_first(struct journal *journal)
-{
-    struct journal_segment *segment = journal_segment_new(journal, journal->slot_next);
-    char path[JOURNAL_PATH_BYTES];
-    enum error rc;
-
-    list_append(&journal->segments, &segment->link);
-    segment->life = 1;
-    journal_path(journal, segment->slot, path);
-    rc = journal->env->disk->open(journal->env, path, true, &segment->file);
-    if (rc == OK)
-        rc =
-            journal->env->disk->resize(journal->env, segment->file, journal->options.segment_bytes);
-    return rc;
-}
 
 enum error journal_open(struct env *env, const struct journal_options *options,
                         const struct journal_visitor *visitor, struct journal **journal_out)
@@ -600,31 +437,18 @@ enum error journal_open(struct env *env, const struct journal_options *options,
     list_init(&journal->spares);
     list_init(&journal->batches);
     list_init(&journal->idle_batches);
-    buffer_init(&journal->zeros, PREPARE_BYTES);
+    buffer_init(&journal->zeros, BUFFER_UNLIMITED);
     rc = env->disk->make_folder(env, options->folder);
     if (rc == OK)
         rc = journal_load(journal, visitor);
     if (rc == OK && list_is_empty(&journal->segments))
-        rc = create_first(journal);
+        rc = journal_create_first(journal);
     if (rc != OK) {
         journal_free(journal);
         return rc;
     }
     *journal_out = journal;
     return OK;
-}
-
-static void segments_free(struct journal *journal, struct list *segments)
-{
-    struct list *link;
-
-    while ((link = list_pop(segments)) != NULL) {
-        struct journal_segment *segment = container_of(link, struct journal_segment, link);
-
-        if (segment->file != NULL)
-            journal->env->disk->close(journal->env, segment->file);
-        free(segment);
-    }
 }
 
 static void batches_free(struct list *batches)
@@ -649,16 +473,12 @@ void journal_free(struct journal *journal)
         return;
     env_timer_stop(journal->env, &journal->proof_timer);
     env_defer_cancel(journal->env, &journal->flush_task);
-    if (journal->preparing != NULL)
-        list_append(&journal->spares, &journal->preparing->link);
-    segments_free(journal, &journal->segments);
-    segments_free(journal, &journal->spares);
+    journal_segments_free(journal);
     batches_free(&journal->batches);
     batches_free(&journal->idle_batches);
     while ((entry = map_next(&journal->groups, &i)) != NULL)
         journal_group_free(entry->value);
     map_close(&journal->groups);
-    buffer_close(&journal->zeros);
     free(journal->folder);
     free(journal);
 }

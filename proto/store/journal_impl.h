@@ -1,5 +1,6 @@
-/* Inside of the journal: what journal.c (writing), journal_load.c (opening) and journal_group.c
- * (what the records say about a group) share. For these files only. */
+/* Inside of the journal: what journal.c (writing), journal_segment.c (files), journal_load.c
+ * (opening) and journal_group.c (what the records say about a group) share. For these files only.
+ */
 
 #ifndef PROTO_STORE_JOURNAL_IMPL_H
 #define PROTO_STORE_JOURNAL_IMPL_H
@@ -29,7 +30,7 @@ struct journal_group {
     uint64_t first;
     uint64_t last;
     uint64_t state_batch; /* the batch its state was last written in; 0 = written twice already */
-    uint64_t again_life;        /* where the copies being appended again begin; 0 = not yet */
+    uint64_t again_life;  /* where the copies being appended again begin; 0 = not yet */
     struct journal_note *notes; /* by life, oldest first */
     size_t note_count;
     size_t note_capacity;
@@ -108,11 +109,19 @@ uint64_t journal_oldest(const struct journal *journal);
 /* Finds the segments, tells the visitor what they hold, leaves the journal ready to append. */
 enum error journal_load(struct journal *journal, const struct journal_visitor *visitor);
 
-/* ---- journal.c ---- */
+/* ---- journal_segment.c ---- */
 
 #define JOURNAL_PATH_BYTES 512
 
+void journal_fail(struct journal *journal, enum error rc, const char *why);
 void journal_path(const struct journal *journal, uint64_t slot, char path[JOURNAL_PATH_BYTES]);
 struct journal_segment *journal_segment_new(struct journal *journal, uint64_t slot);
+struct journal_segment *journal_newest(const struct journal *journal);
+size_t journal_segment_count(const struct journal *journal);
+enum error journal_create_first(struct journal *journal);
+void journal_reclaim(struct journal *journal);
+/* Batches go to another segment from now on. False after a failure. */
+bool journal_roll(struct journal *journal);
+void journal_segments_free(struct journal *journal);
 
 #endif
