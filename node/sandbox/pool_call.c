@@ -1,0 +1,87 @@
+#include "node/sandbox/pool_impl.h"
+
+#include "proto/base/check.h"
+
+/* Takes the call. The callback is the last thing done. */
+void pool_call_finish(struct pool_call *call, struct invoke_result *result)
+{
+    struct pool *pool = call->pool;
+    struct invoke *invoke = call->invoke;
+
+    env_timer_stop(pool->env, &call->timer);
+    pool->call_count--;
+    pool->totals.invocations++;
+    pool->totals.errors += result->outcome == INVOKE_FUNCTION_ERROR;
+    pool->totals.throttles += result->outcome == INVOKE_THROTTLED;
+    result->version = VERSION_TEXT;
+    free(call);
+    invoke->cb(invoke, result);
+}
+
+static void finish_refused(struct env_task *task)
+{
+    struct pool *pool = container_of(task, struct pool, refuse_task);
+    struct list calls;
+    struct list *link;
+
+    list_move(&calls, &pool->refused);
+    while ((link = list_pop(&calls)) != NULL) {
+        struct pool_call *call = container_of(link, struct pool_call, link);
+
+        pool_call_finish(call, &(struct invoke_result){.outcome = call->refusal});
+    }
+}
+
+/* End a call at the end of this turn: callers are never called back from within their call. */
+void pool_call_refuse(struct pool_call *call, enum invoke_outcome outcome)
+{
+    struct pool *pool = call->pool;
+
+    env_timer_stop(pool->env, &call->timer);
+    call->function = NULL;
+    call->refusal = outcome;
+    list_append(&pool->refused, &call->link);
+    env_defer(pool->env, &pool->refuse_task, finish_refused);
+}
+
+struct pool_call *pool_call_take(struct pool_function *function)
+{
+    struct list *link = list_pop(&function->waiting);
+
+    if (link == NULL)
+        return NULL;
+    function->waiting_count--;
+    return container_of(link, struct pool_call, link);
+}
+
+void pool_call_refuse_all(struct pool_function *function, enum invoke_outcome outcome)
+{
+    struct pool_call *call;
+
+    while ((call = pool_call_take(function)) != NULL)
+        pool_call_refuse(call, outcome);
+}
+
+void pool_call_on_waited_enough(struct env_timer *timer)
+{
+    struct pool_call *call = container_of(timer, struct pool_call, timer);
+
+    list_remove(&call->link);
+    call->function->waiting_count--;
+    pool_call_refuse(call, INVOKE_THROTTLED);
+}
+
+void pool_call_free(struct pool *pool, struct pool_call *call)
+{
+    if (call != NULL)
+        env_timer_stop(pool->env, &call->timer);
+    free(call);
+}
+
+void pool_call_free_all(struct pool *pool, struct list *calls)
+{
+    struct list *link;
+
+    while ((link = list_pop(calls)) != NULL)
+        pool_call_free(pool, container_of(link, struct pool_call, link));
+}
