@@ -120,6 +120,7 @@ int main(int count, char **words)
         (void)printf("  %10" PRIu64 "  %s\n", summary.facts[i], fact_texts[i]);
     (void)printf("%.2f seeds per second, %.0f events per second\n",
                  (double)summary.run / summary.seconds, (double)summary.events / summary.seconds);
+    (void)printf("traces %016" PRIx64 "\n", summary.trace_hash);
     if (seeds.twice && summary.failed == 0)
         (void)printf("each seed was run two times with the same trace\n");
     (void)printf("seeds %" PRIu64 ": ok %" PRIu64 ", failed %" PRIu64, summary.run,

@@ -270,6 +270,7 @@ static int consensus_main(struct arguments *arguments)
     has_all = facts_print(&summary);
     (void)printf("%.1f seeds per second, %.0f events per second\n",
                  (double)summary.run / summary.seconds, (double)summary.events / summary.seconds);
+    (void)printf("traces %016" PRIx64 "\n", summary.trace_hash);
     (void)printf("seeds %" PRIu64 ": ok %" PRIu64 ", failed %" PRIu64, summary.run,
                  summary.run - summary.failed, summary.failed);
     if (summary.failed > 0)

@@ -121,6 +121,7 @@ static void take_result(const struct seeds_options *options, struct seeds_summar
                         uint64_t seed, const struct seed_result *result)
 {
     summary->run++;
+    summary->trace_hash += result->trace_hash; /* runs end in any order */
     summary->events += result->events;
     for (size_t i = 0; i < SEEDS_FACTS_MAX; i++)
         summary->facts[i] += result->facts[i];

@@ -39,6 +39,7 @@ struct seeds_summary {
     uint64_t failed;
     uint64_t failed_first; /* the lowest failing seed */
     char why_first[SEEDS_WHY_BYTES];
+    uint64_t trace_hash; /* of all runs; the same whatever their order */
     uint64_t events;
     uint64_t facts[SEEDS_FACTS_MAX];
     double seconds;
