@@ -1,5 +1,6 @@
 #include "node/shard/shard_host.h"
 
+#include "node/shard/shard_leftovers.h"
 #include "proto/base/check.h"
 #include "proto/base/log.h"
 #include "proto/wire/catalogue.pb-c.h"
@@ -36,6 +37,7 @@ struct shard_host {
     struct shard_host_options options;
     struct view_listener listener;
     struct map slots; /* by shard -> struct slot */
+    struct shard_leftovers leftovers;
     struct list remotes;
     struct env_timer timer;
     uint64_t diverged;
@@ -185,7 +187,12 @@ static bool is_member(const struct group_member *members, size_t count, uint64_t
 static void slot_forget(struct slot *slot)
 {
     struct shard_host *shards = slot->shards;
+    enum error rc = shard_leftovers_mark(&shards->leftovers, slot->replica.shard);
 
+    if (rc != OK) { /* asked again in a while */
+        log_warn("shard.not_forgotten shard=%u error=%s", slot->replica.shard, error_name(rc));
+        return;
+    }
     log_info("shard.forgotten shard=%u", slot->replica.shard);
     (void)map_remove_u64(&shards->slots, slot->replica.shard);
     call_cancel(&slot->status_call);
@@ -342,7 +349,8 @@ static bool is_born_here(const struct shard_host *shards, const Skein__Wire__Sha
 
 static void slot_open(struct shard_host *shards, Skein__Wire__Shard *record)
 {
-    bool is_born = is_born_here(shards, record);
+    bool is_born =
+        is_born_here(shards, record) && !shard_leftovers_is_marked(&shards->leftovers, record->id);
     struct shard_replica_options options = {
         .shard = record->id,
         .folder = shards->options.folder,
@@ -391,7 +399,11 @@ static void on_record(void *user, const char *key, struct slice value, uint64_t 
     }
     for (size_t i = 0; i < record->n_node_ids; i++)
         is_mine |= record->node_ids[i] == env_self(shards->env);
-    if (is_mine)
+    /* A log or a state of it lies here, though no replica runs. */
+    bool is_left = shard_leftovers_take(&shards->leftovers, record->id) ||
+                   host_group_is_known(shards->host, SHARD_REPLICA_GROUP_ID(record->id));
+
+    if (is_mine || is_left)
         slot_open(shards, record);
     else
         skein__wire__shard__free_unpacked(record, NULL);
@@ -409,6 +421,7 @@ struct shard_host *shard_host_new(struct env *env, struct calls *calls, struct v
     *shards = (struct shard_host){
         .env = env, .calls = calls, .view = view, .host = host, .options = *options};
     map_init(&shards->slots);
+    shard_leftovers_find(&shards->leftovers, env, options->folder);
     list_init(&shards->remotes);
     calls_handle(calls, CALL_SHARD_WRITE, shards, on_write);
     calls_handle(calls, CALL_SHARD_READ, shards, on_read);
@@ -440,6 +453,7 @@ void shard_host_free(struct shard_host *shards)
     while ((link = list_pop(&shards->remotes)) != NULL)
         free(container_of(link, struct remote, link));
     map_close(&shards->slots);
+    shard_leftovers_close(&shards->leftovers);
     free(shards);
 }
 
@@ -449,6 +463,20 @@ struct shard_replica *shard_host_find(struct shard_host *shards, uint32_t shard)
     struct slot *slot = map_find_u64(&shards->slots, id);
 
     return slot != NULL ? &slot->replica : NULL;
+}
+
+void shard_host_each_leader(struct shard_host *shards, void *user,
+                            void (*on_replica)(void *user, struct shard_replica *replica))
+{
+    size_t position = 0;
+    struct map_entry *entry;
+
+    while ((entry = map_next(&shards->slots, &position)) != NULL) {
+        struct slot *slot = entry->value;
+
+        if (group_is_leader(slot->replica.group))
+            on_replica(user, &slot->replica);
+    }
 }
 
 void shard_host_stats(const struct shard_host *shards, struct shard_host_stats *stats)

@@ -2,7 +2,11 @@
  *
  * A leader compares its group with the Shard record once a second: it adds and removes members, one
  * at a time, hands leadership to the preferred node when that one has caught up, and compares state
- * hashes with the followers. Loop thread only. */
+ * hashes with the followers.
+ *
+ * A replica that was moved elsewhere while this node was down is opened all the same: the shard may
+ * still need its vote. It goes once those who are wanted say that it is no member. Loop thread
+ * only. */
 
 #ifndef NODE_SHARD_SHARD_HOST_H
 #define NODE_SHARD_SHARD_HOST_H
@@ -30,6 +34,10 @@ void shard_host_free(struct shard_host *shards);
 
 /* NULL when this node has no replica of it. */
 struct shard_replica *shard_host_find(struct shard_host *shards, uint32_t shard);
+
+/* Every replica of this node that leads its shard. */
+void shard_host_each_leader(struct shard_host *shards, void *user,
+                            void (*on_replica)(void *user, struct shard_replica *replica));
 
 /* Counts for metrics and status. */
 struct shard_host_stats {

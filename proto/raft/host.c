@@ -349,6 +349,13 @@ bool host_group_is_damaged(const struct host *host, uint64_t id)
            (state.is_damaged || (state.flags & GROUP_FLAG_DAMAGED) != 0);
 }
 
+bool host_group_is_known(const struct host *host, uint64_t id)
+{
+    struct journal_state state;
+
+    return journal_find(host->journal, id, &state);
+}
+
 enum error host_group_start(struct host *host, const struct group_options *options,
                             struct group **group_out)
 {

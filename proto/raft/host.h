@@ -55,6 +55,8 @@ void host_group_forget(struct host *host, struct group *group);
 
 struct group *host_group_find(struct host *host, uint64_t id); /* NULL */
 bool host_group_is_damaged(const struct host *host, uint64_t id);
+/* The journal holds something of it, started or not. */
+bool host_group_is_known(const struct host *host, uint64_t id);
 
 struct host_stats {
     uint64_t journal_syncs;
