@@ -192,6 +192,16 @@ static void know_peers(struct program *program, const struct cluster_process *pr
     }
 }
 
+/* A node that the cluster file did not name when this one read it. */
+static void on_peer(void *user, uint64_t id, const char *region)
+{
+    struct program *program = user;
+    uint64_t delay_us = wan_delay_us(program->settings.wan, program->self->region, region);
+
+    if (delay_us > 0 && cluster_file_find(&program->file, id) == NULL)
+        shim_set(env_uv_shim(program->env), id, delay_us, 0, false);
+}
+
 static enum error open_env(struct program *program, char why[ERROR_WHY_BYTES])
 {
     const struct env_uv_options options = {
@@ -270,7 +280,9 @@ static enum error open_node(struct program *program, char why[ERROR_WHY_BYTES])
                                                      : SANDBOXES_PER_PROCESSOR * processors,
         .sandboxes_starting_max =
             settings->sandboxes_starting_max > 0 ? settings->sandboxes_starting_max : processors,
+        .function_log_folder = "logs",
         .user = program,
+        .on_peer = on_peer,
         .sandbox_tier = sandbox_tier,
         .on_fatal = on_fatal,
     };

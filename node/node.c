@@ -9,6 +9,7 @@
 #include "node/node_reset.h"
 #include "node/node_status.h"
 #include "node/object/blob_engine.h"
+#include "node/sandbox/function_log.h"
 #include "node/shard/shard_host.h"
 #include "node/shard/shard_router.h"
 #include "node/table/table_engine.h"
@@ -48,7 +49,9 @@ struct node {
     struct lambda *lambda;
     struct apigateway *apigateway;
     struct sts sts;
+    struct function_log *function_log; /* NULL = none */
     struct view_listener function_listener;
+    struct view_listener peer_listener;
     struct node_resets resets;
 };
 
@@ -119,6 +122,30 @@ static void fatal(void *user, enum error rc, const char *why)
     node->options.on_fatal(node->options.user, rc, why);
 }
 
+/* Nodes that joined later than this one was started, or moved, are known from the catalogue. */
+static void on_peer(void *user, const char *key, struct slice value, uint64_t revision,
+                    bool is_delete)
+{
+    struct node *node = user;
+    struct env *env = node->env;
+    Skein__Wire__Node *peer;
+
+    (void)key;
+    (void)revision;
+    if (is_delete)
+        return; /* its replicas may be members for a while yet */
+    peer = skein__wire__node__unpack(NULL, value.size, value.data);
+    if (peer == NULL)
+        return;
+    if (peer->id != env_self(env) && peer->id != 0 && peer->id < ENV_CONTROLLER_ID_MIN &&
+        peer->mesh_endpoint[0] != '\0') {
+        env->link->peer_set(env, peer->id, peer->mesh_endpoint, peer->public_key);
+        if (node->options.on_peer != NULL)
+            node->options.on_peer(node->options.user, peer->id, peer->region);
+    }
+    skein__wire__node__free_unpacked(peer, NULL);
+}
+
 static void on_function(void *user, const char *key, struct slice value, uint64_t revision,
                         bool is_delete)
 {
@@ -176,6 +203,9 @@ static enum error open_replication(struct node *node)
     if (rc == OK)
         rc = view_open(node->env, node->calls, &view, &node->view);
     if (rc == OK) {
+        node->peer_listener =
+            (struct view_listener){.prefix = "node/", .user = node, .on_change = on_peer};
+        view_listen(node->view, &node->peer_listener);
         node->shards = shard_host_new(node->env, node->calls, node->view, node->host, &shards);
         node->router = shard_router_new(node->env, node->calls, node->view, node->shards);
     }
@@ -183,8 +213,26 @@ static enum error open_replication(struct node *node)
     return rc;
 }
 
+static void fetch_code(void *user, struct pool_code *code, pool_code_cb cb)
+{
+    struct node *node = user;
+
+    node_code_fetch(node->code, code, cb);
+}
+
+static void on_function_output(void *user, const Skein__Wire__Function *function,
+                               const char *log_stream, const char *request_id, struct slice text)
+{
+    struct node *node = user;
+
+    if (node->function_log != NULL)
+        function_log_put(node->function_log, function->name, log_stream, request_id, text);
+}
+
 static void open_functions(struct node *node)
 {
+    if (node->options.function_log_folder != NULL)
+        node->function_log = function_log_new(node->env, node->options.function_log_folder);
     node->code = node_code_new(node->env, node->router);
     const struct pool_options pool = {
         .region = node->options.region,
@@ -192,8 +240,9 @@ static void open_functions(struct node *node)
         .sandboxes_max = node->options.sandboxes_max,
         .starting_max = node->options.sandboxes_starting_max,
         .wait_ms_max = INVOKE_WAIT_MS,
-        .user = node->code,
-        .code_fetch = node_code_fetch,
+        .user = node,
+        .code_fetch = fetch_code,
+        .on_log = on_function_output,
     };
 
     node->pool = pool_new(node->env, &pool);
@@ -308,6 +357,7 @@ void node_free(struct node *node)
     aws_router_free(node->aws);
     node_invoke_free(node->invoke);
     pool_free(node->pool);
+    function_log_free(node->function_log);
     node_code_free(node->code);
     shard_router_free(node->router);
     host_free(node->host);
@@ -320,6 +370,8 @@ void node_free(struct node *node)
 void node_drain(struct node *node, void *user, void (*done)(void *user))
 {
     log_info("node.draining id=%" PRIu64, env_self(node->env));
+    if (node->function_log != NULL)
+        function_log_flush(node->function_log);
     host_drain(node->host, user, done);
 }
 

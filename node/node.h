@@ -31,6 +31,11 @@ struct node_options {
     uint64_t snapshot_bytes;
     uint32_t sandboxes_max;
     uint32_t sandboxes_starting_max;
+    const char
+        *function_log_folder; /* in the data folder; NULL = what functions print is not kept */
+    /* Another node is in the catalogue, or its record has changed; the link knows it already. May
+     * be NULL. */
+    void (*on_peer)(void *user, uint64_t id, const char *region);
     /* How well functions are isolated here, in words; for the status. */
     const char *(*sandbox_tier)(void *user);
     void *user;

@@ -1,6 +1,11 @@
 #include "node/node_status.h"
 
+#include "node/table/table_engine.h"
+#include "node/table/table_key.h"
+#include "proto/base/check.h"
+#include "proto/base/json_write.h"
 #include "proto/wire/catalogue.pb-c.h"
+#include "proto/wire/table.pb-c.h"
 
 #include <inttypes.h>
 
@@ -57,11 +62,12 @@ static void put_status(const struct node_status *status, struct buffer *json)
     buffer_putf(json,
                 "{\"version\":\"%s\",\"id\":%" PRIu64 ",\"name\":\"%s\",\"region\":\"%s\","
                 "\"http\":\"%s\",\"incarnation\":%" PRIu64 ",\"sandbox\":\"%s\","
-                "\"catalogue\":{\"revision\":%" PRIu64 ",\"connected\":%s,\"shards\":%u},",
+                "\"catalogue\":{\"revision\":%" PRIu64 ",\"connected\":%s,\"leader\":%" PRIu64
+                ",\"shards\":%u},",
                 SKEIN_VERSION, env_self(status->env), status->name, status->region,
                 status->http_address, status->incarnation, status->sandbox_tier,
                 view_revision(status->view), view_is_connected(status->view) ? "true" : "false",
-                shard_router_shard_count(status->router));
+                view_leader(status->view), shard_router_shard_count(status->router));
     buffer_putf(json,
                 "\"journal\":{\"syncs\":%" PRIu64 ",\"records\":%" PRIu64 ",\"bytes\":%" PRIu64
                 ",\"segments\":%" PRIu64 ",\"elections\":%" PRIu64 ",\"hints\":%" PRIu64
@@ -89,6 +95,77 @@ static void put_status(const struct node_status *status, struct buffer *json)
     shard_host_status(status->shards, json);
     buffer_put_text(json, "}\n");
 }
+
+/* ---- tables: who leads their rows ---- */
+
+struct table_walk {
+    struct json_write json;
+    struct shard_host *shards;
+    Skein__Wire__TableQuery query; /* for any row of the table at hand */
+};
+
+static void put_shard_with_rows(void *user, struct shard_replica *replica)
+{
+    struct table_walk *walk = user;
+    AUTO(buffer) query = BUFFER_INIT(BODY_BYTES_MAX);
+    AUTO(buffer) answer = BUFFER_INIT(BODY_BYTES_MAX);
+    Skein__Wire__TableReply *reply = NULL;
+
+    CHECK(buffer_reserve(&query, skein__wire__table_query__get_packed_size(&walk->query)) == OK);
+    query.size = skein__wire__table_query__pack(&walk->query, query.data);
+    if (shard_state_read(&replica->state, SHARD_ENGINE_TABLE, buffer_slice(&query), &answer) == OK)
+        reply = skein__wire__table_reply__unpack(NULL, answer.size, answer.data);
+    if (reply != NULL && reply->count > 0)
+        json_u64(&walk->json, replica->shard);
+    if (reply != NULL)
+        skein__wire__table_reply__free_unpacked(reply, NULL);
+}
+
+static void put_table(void *user, const char *key, struct slice value, uint64_t revision)
+{
+    struct table_walk *walk = user;
+    Skein__Wire__Table *table = skein__wire__table__unpack(NULL, value.size, value.data);
+    AUTO(buffer) first = BUFFER_INIT(TABLE_KEY_BYTES_MAX);
+    AUTO(buffer) end = BUFFER_INIT(TABLE_KEY_BYTES_MAX);
+
+    (void)key;
+    (void)revision;
+    if (table != NULL && table->id.len == TABLE_ID_BYTES) {
+        table_key_put_table(&first, table->id.data);
+        table_key_put_table(&end, table->id.data);
+        table_key_after_prefix(&end);
+        skein__wire__table_query__init(&walk->query);
+        walk->query.kind = TABLE_RANGE;
+        walk->query.key = (ProtobufCBinaryData){first.size, first.data};
+        walk->query.end = (ProtobufCBinaryData){end.size, end.data};
+        walk->query.row_limit = 1;
+        walk->query.count_only = true;
+        json_begin_object(&walk->json);
+        json_member_text(&walk->json, "name", table->name);
+        json_key(&walk->json, "leads");
+        json_begin_array(&walk->json);
+        shard_host_each_leader(walk->shards, walk, put_shard_with_rows);
+        json_end_array(&walk->json);
+        json_end_object(&walk->json);
+    }
+    if (table != NULL)
+        skein__wire__table__free_unpacked(table, NULL);
+}
+
+/* Of each table, the shards that this node leads and that hold rows of it. */
+static void put_tables(const struct node_status *status, struct buffer *body)
+{
+    struct table_walk walk = {.json = json_write_to(body), .shards = status->shards};
+
+    json_begin_object(&walk.json);
+    json_key(&walk.json, "tables");
+    json_begin_array(&walk.json);
+    view_each(status->view, "table/", &walk, put_table);
+    json_end_array(&walk.json);
+    json_end_object(&walk.json);
+}
+
+/* ---- metrics ---- */
 
 static void put_metric(struct buffer *text, const char *name, const char *type, uint64_t value)
 {
@@ -141,6 +218,9 @@ void node_status_on_request(const struct node_status *status, struct http_exchan
 
     if (slice_equal_text(exchange->path, "/_skein/status")) {
         put_status(status, &body);
+        http_respond_text(exchange, 200, "application/json", buffer_slice(&body));
+    } else if (slice_equal_text(exchange->path, "/_skein/tables")) {
+        put_tables(status, &body);
         http_respond_text(exchange, 200, "application/json", buffer_slice(&body));
     } else if (slice_equal_text(exchange->path, "/_skein/metrics")) {
         put_metrics(status, &body);

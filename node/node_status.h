@@ -1,5 +1,5 @@
-/* What a node says of itself, on /_skein/status (JSON), /_skein/metrics (Prometheus text) and
- * /_skein/health. */
+/* What a node says of itself, on /_skein/status and /_skein/tables (JSON), /_skein/metrics
+ * (Prometheus text) and /_skein/health. */
 
 #ifndef NODE_NODE_STATUS_H
 #define NODE_NODE_STATUS_H

@@ -17,6 +17,13 @@ bool view_is_connected(const struct view *view)
     return view->heard_us != 0 && env_now_us(view->env) - view->heard_us <= 3 * view->heartbeat_us;
 }
 
+uint64_t view_leader(const struct view *view)
+{
+    return view->leader != VIEW_NO_CONTROLLER && view_is_connected(view)
+               ? view->controllers[view->leader].id
+               : 0;
+}
+
 bool view_is_current(const struct view *view)
 {
     uint64_t now_us = env_now_us(view->env);

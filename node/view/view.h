@@ -32,6 +32,9 @@ uint64_t view_revision(const struct view *view);
 /* True while a controller has been heard within the last three heartbeats. */
 bool view_is_connected(const struct view *view);
 
+/* The controller that leads, as it last said itself; 0 = not known at the moment. */
+uint64_t view_leader(const struct view *view);
+
 /* The leading controller was heard within the last three heartbeats, and the copy holds everything
  * it said there is. What is missing from a copy that is not current may exist all the same: say
  * "try again", not "not found". */
