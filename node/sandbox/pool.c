@@ -8,6 +8,7 @@
 #define STARTING_DEFAULT 32
 #define SANDBOXES_DEFAULT 256
 #define WAIT_MS_DEFAULT 15000
+#define BOOT_MS_DEFAULT 10000
 #define INIT_MS_DEFAULT 10000
 #define IDLE_MS_DEFAULT 300000
 #define ACCOUNT_DEFAULT "000000000000"
@@ -26,6 +27,7 @@ struct pool *pool_new(struct env *env, const struct pool_options *options)
     own->sandboxes_max = own->sandboxes_max != 0 ? own->sandboxes_max : SANDBOXES_DEFAULT;
     own->starting_max = own->starting_max != 0 ? own->starting_max : STARTING_DEFAULT;
     own->wait_ms_max = own->wait_ms_max != 0 ? own->wait_ms_max : WAIT_MS_DEFAULT;
+    own->boot_ms_max = own->boot_ms_max != 0 ? own->boot_ms_max : BOOT_MS_DEFAULT;
     own->init_ms_max = own->init_ms_max != 0 ? own->init_ms_max : INIT_MS_DEFAULT;
     own->idle_ms = own->idle_ms != 0 ? own->idle_ms : IDLE_MS_DEFAULT;
     map_init(&pool->functions);

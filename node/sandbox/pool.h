@@ -34,6 +34,7 @@ struct pool_options {         /* 0 or NULL = the default */
     uint32_t sandboxes_max;   /* processes at a time; default 256 */
     uint32_t starting_max;    /* of these, being started; default 32 */
     uint32_t wait_ms_max;     /* for a sandbox, then throttled; default 15 s */
+    uint32_t boot_ms_max;     /* for a runtime that is being loaded, before that; default 10 s */
     uint32_t init_ms_max;     /* from start to ready; default 10 s */
     uint32_t idle_ms;         /* default 300 s */
     void *user;

@@ -2,6 +2,9 @@
 
 #include "proto/base/check.h"
 
+/* How often a call that waits for a runtime looks whether it is loaded. */
+#define BOOT_LOOK_US 50000
+
 /* Takes the call. The callback is the last thing done. */
 void pool_call_finish(struct pool_call *call, struct invoke_result *result)
 {
@@ -62,10 +65,29 @@ void pool_call_refuse_all(struct pool_function *function, enum invoke_outcome ou
         pool_call_refuse(call, outcome);
 }
 
+/* What loads a runtime does so once for everybody, and nobody is throttled for it. Afterwards a
+ * call has its whole time to wait for a sandbox. */
+static uint64_t more_patience_us(struct pool_call *call)
+{
+    const struct pool_options *options = &call->pool->options;
+    uint64_t age_us = env_now_us(call->pool->env) - call->since_us;
+    bool was_booting = call->is_boot_waiter;
+
+    call->is_boot_waiter = pool_pump_is_booting(call->function);
+    if (call->is_boot_waiter)
+        return age_us < (uint64_t)options->boot_ms_max * 1000 ? BOOT_LOOK_US : 0;
+    return was_booting ? (uint64_t)options->wait_ms_max * 1000 : 0;
+}
+
 void pool_call_on_waited_enough(struct env_timer *timer)
 {
     struct pool_call *call = container_of(timer, struct pool_call, timer);
+    uint64_t more_us = more_patience_us(call);
 
+    if (more_us > 0) {
+        env_timer_start(call->pool->env, &call->timer, more_us, pool_call_on_waited_enough);
+        return;
+    }
     list_remove(&call->link);
     call->function->waiting_count--;
     pool_call_refuse(call, INVOKE_THROTTLED);

@@ -80,6 +80,7 @@ struct pool_call {
     struct list link;               /* in function->waiting, or pool->refused */
     struct env_timer timer;         /* how long it may wait */
     uint64_t since_us;              /* when it came */
+    bool is_boot_waiter;            /* its runtime was being loaded when last looked at */
     enum invoke_outcome refusal;
     char arn[TEXT_BYTES];
 };
@@ -127,6 +128,8 @@ void pool_call_free_all(struct pool *pool, struct list *calls);
 /* ---- what waits meets what is there --------------------------------------------------------- */
 
 void pool_pump(struct pool_function *function);
+/* The runtime is being loaded: a sandbox started now would only wait for it. */
+bool pool_pump_is_booting(const struct pool_function *function);
 void pool_pump_stalled(struct pool *pool);
 /* A sandbox of the function ended that should not have. */
 void pool_pump_note_failure(struct pool_function *function);

@@ -129,6 +129,13 @@ static void be_patient(struct pool_function *function)
         env_timer_start(function->pool->env, &function->patience, PATIENCE_US, patience_on_end);
 }
 
+bool pool_pump_is_booting(const struct pool_function *function)
+{
+    struct env *env = function->pool->env;
+
+    return env->sandbox->is_booting(env, pool_function_current(function)->spec->runtime);
+}
+
 static void start_units(struct pool_version *version)
 {
     struct pool_function *function = version->function;
@@ -170,6 +177,8 @@ void pool_pump(struct pool_function *function)
         return;
     if (version->code_state == CODE_ABSENT)
         fetch_code(version);
+    else if (version->code_state == CODE_READY && pool_pump_is_booting(function))
+        be_patient(function);
     else if (version->code_state == CODE_READY)
         start_units(version);
 }

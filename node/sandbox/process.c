@@ -14,6 +14,7 @@
 #define UID_BASE_DEFAULT 700000u
 #define STEMS_DEFAULT 2
 #define STEMS_MAX_DEFAULT 4
+#define BOOT_MS_DEFAULT 1000
 #define UPKEEP_MS 250
 #define CALM_TICKS 40 /* upkeeps without a miss, then fewer stems are kept */
 
@@ -39,10 +40,22 @@ void process_count_closed(struct process *process)
     }
 }
 
+/* Loading a runtime takes longer than all else in a first call, so it is done before there is one:
+ * once, and with little priority. */
+static void boot_early(struct process *process)
+{
+    if (process->has_booted || uv_now(process->loop) < process->boot_at_ms)
+        return;
+    process->has_booted = true;
+    if (process_launcher_start(&process->launchers[PROCESS_LAUNCHER_PYTHON].link, true) != OK)
+        log_warn("process.launcher why=\"cannot start early\"");
+}
+
 static void on_upkeep(uv_timer_t *timer)
 {
     struct process *process = timer->data;
 
+    boot_early(process);
     for (size_t i = 0; i < PROCESS_LAUNCHER_COUNT; i++) {
         struct launcher *launcher = &process->launchers[i];
 
@@ -87,6 +100,13 @@ static void seam_prepare(struct env *env, const char *runtime)
 
     if (launcher != NULL && process_stem_make_ready(launcher) == OK)
         process_stem_refill(launcher);
+}
+
+static bool seam_is_booting(struct env *env, const char *runtime)
+{
+    const struct launcher *launcher = find_launcher(process_of_env(env), runtime);
+
+    return launcher != NULL && !launcher->is_serving && process_launcher_is_coming(&launcher->link);
 }
 
 static void copy_spec(struct instance *instance, const struct sandbox_spec *spec)
@@ -181,6 +201,7 @@ static enum error open_folders(struct process *process)
 
 static const struct env_sandbox process_seam = {.supports = seam_supports,
                                                 .prepare = seam_prepare,
+                                                .is_booting = seam_is_booting,
                                                 .start = seam_start,
                                                 .invoke = seam_invoke,
                                                 .kill = seam_kill,
@@ -197,6 +218,7 @@ static void set_defaults(struct process_options *options)
     options->secret_access_key =
         options->secret_access_key != NULL ? options->secret_access_key : "none";
     options->uid_base = options->uid_base != 0 ? options->uid_base : UID_BASE_DEFAULT;
+    options->boot_ms = options->boot_ms != 0 ? options->boot_ms : BOOT_MS_DEFAULT;
     options->stems = options->stems != 0 ? options->stems : STEMS_DEFAULT;
     options->stems_max = options->stems_max != 0 ? options->stems_max : STEMS_MAX_DEFAULT;
     if (options->stems_max < options->stems)
@@ -221,6 +243,7 @@ enum error process_open(struct env *env, uv_loop_t *loop, const struct process_o
     process->loadavg = open("/proc/loadavg", O_RDONLY | O_CLOEXEC);
     process->processors = (unsigned)sysconf(_SC_NPROCESSORS_ONLN);
     process->has_spare = true;
+    process->boot_at_ms = uv_now(loop) + process->options.boot_ms;
     map_init(&process->instances);
     process_stem_open(process, PROCESS_LAUNCHER_PYTHON);
     process_stem_open(process, PROCESS_LAUNCHER_NATIVE);
@@ -229,8 +252,8 @@ enum error process_open(struct env *env, uv_loop_t *loop, const struct process_o
     process->open_count++;
     CHECK(uv_timer_start(&process->upkeep, on_upkeep, UPKEEP_MS, UPKEEP_MS) == 0);
     env->sandbox = &process->seam;
-    /* small, and tells at once what isolation there is; the zygote waits until it is needed */
-    if (process_launcher_start(&process->launchers[PROCESS_LAUNCHER_NATIVE].link) != OK)
+    /* small, and tells at once what isolation there is; the zygotes come a little later */
+    if (process_launcher_start(&process->launchers[PROCESS_LAUNCHER_NATIVE].link, false) != OK)
         log_warn("process.launcher why=\"cannot start\"");
     *opened = process;
     return OK;

@@ -25,6 +25,8 @@ struct process_options { /* 0 or NULL = the default; strings are borrowed */
     const char *const *extra; /* more variables for every function, ends with NULL */
     uint32_t uid_base;        /* sandboxes run as uid_base .. + 4095; default 700000. Nodes of one
                                  machine need ranges of their own */
+    uint32_t boot_ms;         /* after so long the zygotes start, in the background, if nobody
+                                 needed them before; default 1000 */
     uint32_t stems;           /* kept ready per runtime; default 2 */
     uint32_t stems_max;       /* kept ready in a burst; default 4, at least `stems` */
     enum launcher_tier tier_best;

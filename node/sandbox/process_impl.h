@@ -55,6 +55,7 @@ struct launcher {
     uint32_t stems_wanted; /* 0 until a function needs the runtime */
     uint32_t calm_ticks;
     bool has_said_hello;
+    bool is_serving; /* it has said so in this life */
     enum launcher_tier tier;
     char missing[512];
     char folder[SANDBOX_PATH_BYTES];
@@ -77,6 +78,8 @@ struct process {
     unsigned processors;
     uint64_t looked_us; /* when has_spare was found out */
     bool has_spare;
+    uint64_t boot_at_ms; /* loop time at which runtimes are loaded unasked */
+    bool has_booted;
     bool is_closing;
     void *close_user;
     void (*closed)(void *user);

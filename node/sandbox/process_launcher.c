@@ -9,12 +9,14 @@
 #include <signal.h>
 #include <stdio.h>
 #include <sys/mman.h>
+#include <sys/resource.h>
 #include <sys/socket.h>
 #include <sys/stat.h>
 #include <unistd.h>
 
 #define RESTART_MS_MIN 100
 #define RESTART_DOUBLINGS_MAX 7
+#define RESTARTS_HOPEFUL 3 /* after so many in a row nobody waits for the next */
 
 /* Descriptors of the launcher's process. */
 #define CONTROL_FD 3
@@ -44,6 +46,23 @@ void process_launcher_init(struct process_launcher *launcher, enum process_launc
 bool process_launcher_is_running(const struct process_launcher *launcher)
 {
     return launcher->control >= 0;
+}
+
+bool process_launcher_is_coming(const struct process_launcher *launcher)
+{
+    return process_launcher_is_running(launcher) ||
+           (!launcher->is_closing && !launcher->is_refused && launcher->restarts > 0 &&
+            launcher->restarts <= RESTARTS_HOPEFUL);
+}
+
+void process_launcher_hurry(struct process_launcher *launcher)
+{
+    if (!launcher->is_background || !launcher->is_process_open)
+        return;
+    launcher->is_background = false;
+    /* it leads a group of its own, in which its threads and its second process are */
+    if (setpriority(PRIO_PGRP, (id_t)launcher->process.pid, 0) != 0)
+        log_debug("process_launcher.hurry why=\"%s\"", strerror(errno));
 }
 
 void process_launcher_is_well(struct process_launcher *launcher)
@@ -194,6 +213,7 @@ static int spawn(struct process_launcher *launcher, int control, const int files
     if (is_python) {
         arguments[used++] = (char *)"5";
         arguments[used++] = (char *)"6";
+        arguments[used++] = (char *)(launcher->is_background ? "background" : "now");
     }
     arguments[used++] = (char *)options->folder;
     arguments[used++] = (char *)options->instance;
@@ -211,7 +231,7 @@ static bool make_folder(const char *path)
     return mkdir(path, 0755) == 0 || errno == EEXIST;
 }
 
-enum error process_launcher_start(struct process_launcher *launcher)
+enum error process_launcher_start(struct process_launcher *launcher, bool in_background)
 {
     int files[FILES_MAX] = {-1, -1, -1};
     int pair[2] = {-1, -1};
@@ -231,6 +251,7 @@ enum error process_launcher_start(struct process_launcher *launcher)
     if (socketpair(AF_UNIX, SOCK_SEQPACKET | SOCK_CLOEXEC, 0, pair) != 0)
         goto out;
     launcher->process.data = launcher;
+    launcher->is_background = in_background;
     rc = spawn(launcher, pair[1], files, file_count);
     if (rc != 0) { /* libuv has the handle even so */
         launcher->open_count++;
@@ -263,7 +284,7 @@ static void on_restart(uv_timer_t *timer)
     struct process_launcher *launcher = timer->data;
 
     /* running: that is the old one, whose end has been heard of but not been read yet */
-    if (process_launcher_is_running(launcher) || process_launcher_start(launcher) != OK)
+    if (process_launcher_is_running(launcher) || process_launcher_start(launcher, false) != OK)
         schedule_restart(launcher);
 }
 

@@ -44,6 +44,7 @@ struct process_launcher { /* embedded */
     bool is_process_open;
     bool is_closing;
     bool is_refused;     /* not to be started again */
+    bool is_background;  /* started so, and nobody has hurried it */
     struct list queue;   /* messages the socket would not take yet */
     uint32_t open_count; /* handles libuv has not let go of */
     uint32_t restarts;   /* in a row */
@@ -56,8 +57,16 @@ void process_launcher_init(struct process_launcher *launcher, enum process_launc
 
 bool process_launcher_is_running(const struct process_launcher *launcher);
 
-/* Nothing when it runs already. ERR_NO_CAPACITY: just dying, or refused. ERR_IO. */
-enum error process_launcher_start(struct process_launcher *launcher);
+/* It runs, or is about to be started again after a death that was no habit yet. */
+bool process_launcher_is_coming(const struct process_launcher *launcher);
+
+/* Nothing when it runs already. In the background: it loads its runtime with little priority.
+ * ERR_NO_CAPACITY: just dying, or refused. ERR_IO. */
+enum error process_launcher_start(struct process_launcher *launcher, bool in_background);
+
+/* Somebody waits for what was started in the background. Where the node may not raise priorities
+ * nothing happens, and it is only as quick as the machine is idle. */
+void process_launcher_hurry(struct process_launcher *launcher);
 
 /* It said something good: a later death is a new misfortune, not the same one again. */
 void process_launcher_is_well(struct process_launcher *launcher);

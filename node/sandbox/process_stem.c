@@ -19,6 +19,7 @@ static void on_hello(struct launcher *launcher, const struct launcher_message *m
     const char *kind = launcher->link.kind == PROCESS_LAUNCHER_PYTHON ? "python" : "native";
 
     launcher->has_said_hello = true;
+    launcher->is_serving = true;
     launcher->tier = message->code <= LAUNCHER_TIER_NONE ? (enum launcher_tier)message->code
                                                          : LAUNCHER_TIER_NONE;
     snprintf(launcher->missing, sizeof(launcher->missing), "%s", text);
@@ -62,6 +63,7 @@ static void launcher_on_gone(struct process_launcher *link)
     struct list gone;
     struct list *instance_link;
 
+    launcher->is_serving = false;
     list_move(&gone, &launcher->instances);
     while ((instance_link = list_pop(&gone)) != NULL)
         process_instance_end(container_of(instance_link, struct instance, link), exit);
@@ -144,8 +146,10 @@ struct instance *process_stem_take(struct launcher *launcher)
 
 enum error process_stem_make_ready(struct launcher *launcher)
 {
-    enum error rc = process_launcher_start(&launcher->link);
+    enum error rc = process_launcher_start(&launcher->link, false);
 
+    if (!launcher->is_serving)
+        process_launcher_hurry(&launcher->link);
     if (launcher->stems_wanted == 0)
         launcher->stems_wanted = launcher->process->options.stems;
     return rc;

@@ -85,6 +85,9 @@ struct env_sandbox {
     bool (*supports)(struct env *env, const char *runtime);
     /* A function with that runtime is about to be used: get ready, if that takes time. */
     void (*prepare)(struct env *env, const char *runtime);
+    /* True while what starts sandboxes of that runtime is itself being started: a start now would
+     * only wait for it. */
+    bool (*is_booting)(struct env *env, const char *runtime);
     /* ERR_VERSION: runtime not supported. ERR_NO_CAPACITY: no isolation that is allowed here. */
     enum error (*start)(struct env *env, struct sandbox *sandbox, const struct sandbox_spec *spec,
                         const struct sandbox_handler *handler);

@@ -47,6 +47,7 @@ struct sandbox_stub {
     struct list instances;
     struct list stored; /* callbacks to come */
     uint32_t count;
+    bool is_booting;
 };
 
 static struct sandbox_stub *stub_of(struct env *env)
@@ -171,6 +172,12 @@ static void stub_prepare(struct env *env, const char *runtime)
     (void)runtime;
 }
 
+static bool stub_is_booting(struct env *env, const char *runtime)
+{
+    (void)runtime;
+    return stub_of(env)->is_booting;
+}
+
 static Skein__Wire__Function *copy_function(const Skein__Wire__Function *function)
 {
     size_t size = skein__wire__function__get_packed_size(function);
@@ -290,6 +297,7 @@ static void stub_code_store(struct env *env, struct sandbox_code *code, struct s
 
 static const struct env_sandbox stub_seam = {.supports = stub_supports,
                                              .prepare = stub_prepare,
+                                             .is_booting = stub_is_booting,
                                              .start = stub_start,
                                              .invoke = stub_invoke,
                                              .kill = stub_kill,
@@ -342,6 +350,11 @@ void sandbox_stub_register(struct sandbox_stub *stub, const char *function,
 
     *registration = (struct registration){run, user};
     free(map_set(&stub->functions, slice_text(function), registration));
+}
+
+void sandbox_stub_set_booting(struct sandbox_stub *stub, bool is_booting)
+{
+    stub->is_booting = is_booting;
 }
 
 uint32_t sandbox_stub_count(const struct sandbox_stub *stub)

@@ -42,6 +42,9 @@ void sandbox_stub_free(struct sandbox_stub *stub);
 void sandbox_stub_register(struct sandbox_stub *stub, const char *function,
                            sandbox_stub_function run, void *user);
 
+/* Runtimes are being loaded; nothing tells when that is over but asking. */
+void sandbox_stub_set_booting(struct sandbox_stub *stub, bool is_booting);
+
 uint32_t sandbox_stub_count(const struct sandbox_stub *stub); /* sandboxes alive */
 
 #endif

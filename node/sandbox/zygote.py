@@ -1,7 +1,7 @@
 """The Python launcher: loads the interpreter and boto3 once, then forks sandboxes that have both.
 
 Started by the node (process.c) as
-    python3 -I -B zygote.py CONTROL-FD LIBRARY-FD BOOTSTRAP-FD FOLDER INSTANCE UID-BASE BEST WORST
+    python3 -I -B zygote.py CONTROL-FD LIBRARY-FD BOOTSTRAP-FD background|now FOLDER INSTANCE UID-BASE BEST WORST
 The forking, isolation and protocol are in launcher.c, the function's side in bootstrap.py.
 """
 
@@ -9,8 +9,10 @@ import ctypes
 import gc
 import os
 import sys
+import threading
 import types
 
+BACKGROUND_PRIORITY = 10
 FORK = ctypes.PYFUNCTYPE(ctypes.c_int)
 
 
@@ -38,6 +40,18 @@ def load_library(descriptor):
     return library
 
 
+def in_background(work):
+    """Do it in a thread of little priority: unlike the process, a thread needs no rights to be
+    followed by one of full priority."""
+    def run():
+        os.setpriority(os.PRIO_PROCESS, threading.get_native_id(), BACKGROUND_PRIORITY)
+        work()
+
+    thread = threading.Thread(target=run)
+    thread.start()
+    thread.join()
+
+
 def await_order(library, launcher):
     size = ctypes.c_size_t()
     address = library.launcher_await(launcher, ctypes.byref(size))
@@ -48,8 +62,9 @@ def await_order(library, launcher):
 
 def main():
     control, library, source = (int(argument) for argument in sys.argv[1:4])
-    folder, instance = (os.fsencode(argument) for argument in sys.argv[4:6])
-    uid_base, best, worst = (int(argument) for argument in sys.argv[6:9])
+    pace = sys.argv[4]
+    folder, instance = (os.fsencode(argument) for argument in sys.argv[5:7])
+    uid_base, best, worst = (int(argument) for argument in sys.argv[7:10])
 
     bootstrap = load_bootstrap(source)
     library = load_library(library)
@@ -57,7 +72,10 @@ def main():
     launcher = library.launcher_open(control, folder, instance, uid_base, best, worst)
     if not launcher:
         sys.exit(1)
-    bootstrap.preload()
+    if pace == 'background':
+        in_background(bootstrap.preload)
+    else:
+        bootstrap.preload()
     gc.collect()
     gc.freeze()  # the collector would write to every shared page
     library.launcher_serve(launcher, FORK(os.fork))

@@ -364,6 +364,54 @@ static void pool__no_room_on_the_node__waits_then_is_throttled(void **state)
     close_fixture(&f);
 }
 
+static void pool__runtime_is_being_loaded__calls_wait_for_it_and_then_as_usual(void **state)
+{
+    struct fixture f;
+    struct call call;
+
+    (void)state;
+    open_fixture(&f);
+    f.options.wait_ms_max = 1000;
+    f.pool = pool_new(&f.fake.env, &f.options);
+    set_function(&f, 1);
+    sandbox_stub_set_booting(f.stub, true);
+
+    start_call(&f, &call);
+    advance(&f, 4 * SECOND);
+    assert_int_equal(call.answers, 0);
+    assert_int_equal(stats_of(&f).cold_starts, 0);
+    sandbox_stub_set_booting(f.stub, false);
+    advance(&f, SECOND);
+
+    assert_int_equal(call.outcome, INVOKE_OK);
+    assert_int_equal(call.answers, 1);
+    close_fixture(&f);
+}
+
+static void pool__runtime_is_never_loaded__throttled_after_a_while(void **state)
+{
+    struct fixture f;
+    struct call call;
+
+    (void)state;
+    open_fixture(&f);
+    f.options.wait_ms_max = 1000;
+    f.options.boot_ms_max = 3000;
+    f.pool = pool_new(&f.fake.env, &f.options);
+    set_function(&f, 1);
+    sandbox_stub_set_booting(f.stub, true);
+
+    start_call(&f, &call);
+    advance(&f, 2 * SECOND);
+    assert_int_equal(call.answers, 0);
+    advance(&f, 2 * SECOND);
+
+    assert_int_equal(call.answers, 1);
+    assert_int_equal(call.outcome, INVOKE_THROTTLED);
+    assert_int_equal(stats_of(&f).waiting, 0);
+    close_fixture(&f);
+}
+
 static void pool__no_room_but_another_function_idles__it_makes_room(void **state)
 {
     Skein__Wire__Function other = SKEIN__WIRE__FUNCTION__INIT;
@@ -730,6 +778,8 @@ int main(void)
         cmocka_unit_test(pool__idle_for_long__is_ended),
         cmocka_unit_test(pool__past_the_concurrency_limit__throttled),
         cmocka_unit_test(pool__no_room_on_the_node__waits_then_is_throttled),
+        cmocka_unit_test(pool__runtime_is_being_loaded__calls_wait_for_it_and_then_as_usual),
+        cmocka_unit_test(pool__runtime_is_never_loaded__throttled_after_a_while),
         cmocka_unit_test(pool__no_room_but_another_function_idles__it_makes_room),
         cmocka_unit_test(pool__call_takes_too_long__time_out_and_a_new_sandbox),
         cmocka_unit_test(pool__sandbox_ends__error_says_how),
