@@ -1,12 +1,11 @@
 #include "deploy/cluster.h"
 
+#include "deploy/ports.h"
 #include "proto/base/check.h"
 
-#include <arpa/inet.h>
 #include <errno.h>
 #include <fcntl.h>
 #include <stdio.h>
-#include <sys/socket.h>
 #include <sys/stat.h>
 #include <unistd.h>
 
@@ -51,8 +50,7 @@ static enum error file_save(const char *path, struct slice content)
     return close(fd) == 0 && is_written ? OK : ERR_IO;
 }
 
-/* With parents. */
-static enum error make_folder(const char *path)
+enum error cluster_make_folder(const char *path)
 {
     char part[PATH_BYTES];
 
@@ -170,30 +168,13 @@ const char *cluster_region_of(const struct cluster *cluster, const struct daemon
 /* ---- making -------------------------------------------------------------------------------------
  */
 
-static bool is_port_free(unsigned port)
-{
-    struct sockaddr_in address = {.sin_family = AF_INET,
-                                  .sin_port = htons((uint16_t)port),
-                                  .sin_addr.s_addr = htonl(INADDR_LOOPBACK)};
-    int one = 1;
-    int fd = socket(AF_INET, SOCK_STREAM | SOCK_CLOEXEC, 0);
-    bool is_free;
-
-    if (fd < 0)
-        return false;
-    (void)setsockopt(fd, SOL_SOCKET, SO_REUSEADDR, &one, sizeof(one));
-    is_free = bind(fd, (struct sockaddr *)&address, sizeof(address)) == 0;
-    (void)close(fd);
-    return is_free;
-}
-
 /* The next free port, moving *next past it; 0 when there is none. */
-static unsigned take_port(unsigned *next)
+static unsigned take_port(const struct ports *ports, unsigned *next)
 {
     for (unsigned tried = 0; tried < PORTS_TRIED; tried++) {
         unsigned port = (*next)++;
 
-        if (is_port_free(port))
+        if (ports_is_free(ports, port))
             return port;
     }
     return 0;
@@ -203,6 +184,7 @@ struct making {
     const char *data;
     const struct cluster_plan *plan;
     struct cluster_file file;
+    struct ports ports;
     unsigned mesh_port;
     unsigned http_port;
     char secret[KEYS_CURVE_TEXT_BYTES]; /* of the process at hand */
@@ -219,7 +201,7 @@ static enum error write_daemon(const struct making *making, const struct cluster
     enum error rc;
 
     (void)snprintf(path, sizeof(path), "%s/%s/data", making->data, process->name);
-    rc = make_folder(path);
+    rc = cluster_make_folder(path);
     buffer_putf(&text,
                 "# Made by skein up. Holds secrets: keep it to yourself.\n"
                 "id = %llu\ncluster = %s/cluster.conf\ndata = %s\ncurve_secret = %s\n",
@@ -242,7 +224,7 @@ static enum error add_process(struct making *making, unsigned number, unsigned c
                               bool is_controller)
 {
     unsigned region = number * making->plan->regions / count;
-    unsigned port = take_port(&making->mesh_port);
+    unsigned port = take_port(&making->ports, &making->mesh_port);
     struct cluster_process process = {
         .id = is_controller ? CLUSTER_FILE_CONTROLLER_ID_MIN + 1 + number : 1 + number};
     enum error rc = keys_make_curve(process.public_key, making->secret);
@@ -254,7 +236,7 @@ static enum error add_process(struct making *making, unsigned number, unsigned c
     (void)snprintf(process.region, sizeof(process.region), "%s", region_names[region]);
     (void)snprintf(process.endpoint, sizeof(process.endpoint), "tcp://127.0.0.1:%u", port);
     if (!is_controller) {
-        unsigned http_port = take_port(&making->http_port);
+        unsigned http_port = take_port(&making->ports, &making->http_port);
 
         if (http_port == 0)
             rc = ERR_NO_CAPACITY;
@@ -304,13 +286,43 @@ static enum error check_plan(const struct cluster_plan *plan, char why[ERROR_WHY
     return ERR_INVALID;
 }
 
+/* All nodes listen on it, and let each other: the kernel would let those of two clusters, too. */
+static enum error check_port(const struct making *making, char why[ERROR_WHY_BYTES])
+{
+    unsigned port = making->plan->port;
+    const char *owner = ports_owner(&making->ports, port);
+
+    if (owner != NULL)
+        (void)snprintf(why, ERROR_WHY_BYTES,
+                       "port %u belongs to the cluster in %.70s: give another --port, or take "
+                       "that one down",
+                       port, owner);
+    else if (!ports_is_free(&making->ports, port))
+        (void)snprintf(why, ERROR_WHY_BYTES,
+                       "another program listens on port %u: give another --port", port);
+    else
+        return OK;
+    return ERR_DENIED;
+}
+
+static enum error make_files(struct making *making)
+{
+    const struct cluster_plan *plan = making->plan;
+    enum error rc = keys_make_access(making->access_key, making->access_secret);
+
+    making->mesh_port = CONTROLLER_MESH_PORT_FIRST;
+    for (unsigned i = 0; i < plan->controllers && rc == OK; i++)
+        rc = add_process(making, i, plan->controllers, true);
+    making->mesh_port = NODE_MESH_PORT_FIRST;
+    for (unsigned i = 0; i < plan->nodes && rc == OK; i++)
+        rc = add_process(making, i, plan->nodes, false);
+    return rc == OK ? write_shared(making) : rc;
+}
+
 enum error cluster_make(const char *data, const struct cluster_plan *plan,
                         char why[ERROR_WHY_BYTES])
 {
-    struct making making = {.data = data,
-                            .plan = plan,
-                            .mesh_port = CONTROLLER_MESH_PORT_FIRST,
-                            .http_port = HTTP_PORT_FIRST};
+    struct making making = {.data = data, .plan = plan, .http_port = HTTP_PORT_FIRST};
     char path[PATH_BYTES];
     enum error rc = check_plan(plan, why);
 
@@ -318,26 +330,29 @@ enum error cluster_make(const char *data, const struct cluster_plan *plan,
         return rc;
     (void)snprintf(path, sizeof(path), "%s/cluster.conf", data);
     if (access(path, F_OK) == 0) {
+        ports_open(&making.ports, data); /* should the list have been lost meanwhile */
+        ports_close(&making.ports, data, true);
         (void)snprintf(why, ERROR_WHY_BYTES, "there is a cluster in %.100s already", data);
         return ERR_EXISTS;
+    }
+    rc = cluster_make_folder(data);
+    if (rc != OK) {
+        (void)snprintf(why, ERROR_WHY_BYTES, "cannot make the folder %.100s", data);
+        return rc;
     }
     cluster_file_init(&making.file);
     making.file.shards = plan->shards;
     making.file.replicas = plan->replicas;
     making.file.port = plan->port;
-    rc = make_folder(data);
-    if (rc == OK)
-        rc = keys_make_access(making.access_key, making.access_secret);
-    for (unsigned i = 0; i < plan->controllers && rc == OK; i++)
-        rc = add_process(&making, i, plan->controllers, true);
-    making.mesh_port = NODE_MESH_PORT_FIRST;
-    for (unsigned i = 0; i < plan->nodes && rc == OK; i++)
-        rc = add_process(&making, i, plan->nodes, false);
-    if (rc == OK)
-        rc = write_shared(&making);
-    if (rc != OK)
-        (void)snprintf(why, ERROR_WHY_BYTES, "cannot make a cluster in %.80s: %s", data,
-                       error_text(rc));
+    ports_open(&making.ports, data);
+    rc = check_port(&making, why);
+    if (rc == OK) {
+        rc = make_files(&making);
+        if (rc != OK)
+            (void)snprintf(why, ERROR_WHY_BYTES, "cannot make a cluster in %.80s: %s", data,
+                           error_text(rc));
+    }
+    ports_close(&making.ports, data, rc == OK);
     cluster_file_close(&making.file);
     return rc;
 }

@@ -37,13 +37,17 @@ struct cluster_plan { /* of a new one */
     const char *wan; /* "us-east-1:eu-west-1=80ms,..." or NULL */
 };
 
+/* With parents; OK when it is there. */
+enum error cluster_make_folder(const char *path);
+
 /* DATA from --data, else the user's state folder. */
 void cluster_default_data(char data[CLUSTER_PATH_BYTES]);
 
 /* ERR_NOT_FOUND: there is none in that folder. ERR_INVALID: `why` says what is wrong with its
  * files. */
 enum error cluster_load(const char *data, struct cluster *cluster, char why[ERROR_WHY_BYTES]);
-/* Writes the files of a new one. ERR_EXISTS. ERR_NO_CAPACITY: no free ports. */
+/* Writes the files of a new one. ERR_EXISTS. ERR_NO_CAPACITY: no free ports.
+ * ERR_DENIED: the port that all nodes share is somebody else's. */
 enum error cluster_make(const char *data, const struct cluster_plan *plan,
                         char why[ERROR_WHY_BYTES]);
 void cluster_close(struct cluster *cluster);

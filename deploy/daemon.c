@@ -60,6 +60,24 @@ pid_t daemon_pid(const struct daemon *daemon)
     return pid > 0 && is_ours(daemon, pid) ? pid : 0;
 }
 
+bool daemon_is_paused(const struct daemon *daemon)
+{
+    char path[64];
+    char state = '?';
+    pid_t pid = daemon_pid(daemon);
+    FILE *file;
+
+    (void)snprintf(path, sizeof(path), "/proc/%d/stat", (int)pid);
+    file = pid != 0 ? fopen(path, "re") : NULL;
+    if (file == NULL)
+        return false;
+    /* "PID (NAME) STATE ...": our names hold no parenthesis. */
+    if (fscanf(file, "%*d (%*[^)]) %c", &state) != 1)
+        state = '?';
+    (void)fclose(file);
+    return state == 'T';
+}
+
 /* The program beside the one that runs now. */
 static enum error program_path(const struct daemon *daemon, char path[PATH_BYTES])
 {
@@ -155,6 +173,29 @@ enum error daemon_signal(const struct daemon *daemon, int signal)
     if (pid == 0)
         return ERR_NOT_FOUND;
     return kill(pid, signal) == 0 ? OK : errno == ESRCH ? ERR_NOT_FOUND : ERR_DENIED;
+}
+
+void daemon_last_words(const struct daemon *daemon, char *words, size_t bytes)
+{
+    char path[PATH_BYTES];
+    ssize_t size = 0;
+    int fd;
+
+    path_of(daemon, "log", path);
+    fd = open(path, O_RDONLY | O_CLOEXEC);
+    if (fd >= 0) {
+        (void)lseek(fd, -(off_t)(bytes - 1), SEEK_END); /* a shorter file: from its start */
+        size = read(fd, words, bytes - 1);
+        (void)close(fd);
+    }
+    while (size > 0 && words[size - 1] == '\n')
+        size--;
+    words[size > 0 ? size : 0] = '\0';
+
+    const char *line = strrchr(words, '\n');
+
+    if (line != NULL)
+        memmove(words, line + 1, strlen(line));
 }
 
 enum error daemon_wait(const struct daemon *daemon, unsigned timeout_ms)

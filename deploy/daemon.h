@@ -25,8 +25,14 @@ enum error daemon_start(const struct daemon *daemon);
 /* 0 when it does not run. */
 pid_t daemon_pid(const struct daemon *daemon);
 
+/* It runs, and was stopped with SIGSTOP. */
+bool daemon_is_paused(const struct daemon *daemon);
+
 /* ERR_NOT_FOUND when it does not run. */
 enum error daemon_signal(const struct daemon *daemon, int signal);
+
+/* The last line of its log. */
+void daemon_last_words(const struct daemon *daemon, char *words, size_t bytes);
 
 /* Wait until it has ended, `timeout_ms` at most. ERR_TIMEOUT. */
 enum error daemon_wait(const struct daemon *daemon, unsigned timeout_ms);

@@ -20,6 +20,7 @@
 #define CONNECTIONS_MAX 512
 #define SETTLE_MS 60000u
 #define REQUEST_BYTES_MAX 1024
+#define INTERRUPTED_MS 3000u /* what is in flight may take so long yet */
 
 enum order_state { ORDER_SENDING, ORDER_WAITING, ORDER_ACKNOWLEDGED, ORDER_FAILED };
 
@@ -48,6 +49,8 @@ struct load {
     uv_timer_t pace;
     uv_timer_t tell;
     uv_timer_t kill;
+    uv_timer_t deadline; /* after an interrupt */
+    uv_signal_t signals[3];
     struct load_client *client;
     struct rng rng;
     char path[256];
@@ -223,6 +226,72 @@ static void on_kill(uv_timer_t *timer)
     (void)uv_timer_start(&victim->timer, on_restart, load->options->restart_after_ms, 0);
 }
 
+static void restart_victims(struct load *load)
+{
+    for (size_t i = 0; i < load->victim_count; i++) {
+        struct victim *victim = &load->victims[i];
+
+        (void)uv_timer_stop(&victim->timer);
+        if (victim->daemon != NULL && daemon_start(victim->daemon) != OK)
+            (void)fprintf(stderr, "skein: could not start %s again\n", victim->daemon->name);
+    }
+}
+
+/* ---- an interrupt
+ * --------------------------------------------------------------------------------------- */
+
+static void on_deadline(uv_timer_t *timer)
+{
+    uv_stop(timer->loop);
+}
+
+/* The first: send nothing more. The next: do not even wait for what is in flight. */
+static void on_signal(uv_signal_t *signal, int number)
+{
+    struct load *load = signal->data;
+
+    (void)number;
+    if (load->result->is_interrupted) {
+        uv_stop(&load->loop);
+        return;
+    }
+    load->result->is_interrupted = true;
+    (void)fprintf(stderr, "interrupted: starting what was killed, waiting for %zu orders\n",
+                  load->next - load->ended);
+    (void)uv_timer_stop(&load->pace);
+    (void)uv_timer_stop(&load->kill);
+    restart_victims(load);
+    load->order_count = load->next;
+    (void)uv_timer_start(&load->deadline, on_deadline, INTERRUPTED_MS, 0);
+    finish_if_done(load);
+}
+
+static void watch_signals(struct load *load)
+{
+    static const int numbers[] = {SIGINT, SIGTERM, SIGHUP};
+
+    for (size_t i = 0; i < ARRAY_COUNT(numbers); i++) {
+        CHECK(uv_signal_init(&load->loop, &load->signals[i]) == 0);
+        load->signals[i].data = load;
+        (void)uv_signal_start(&load->signals[i], on_signal, numbers[i]);
+    }
+}
+
+/* Orders that an interrupt left without an answer. */
+static void drop_orders(struct load *load)
+{
+    for (size_t i = 0; i < load->next; i++) {
+        struct order *order = &load->orders[i];
+
+        if (order->state == ORDER_ACKNOWLEDGED || order->state == ORDER_FAILED)
+            continue;
+        load->result->unanswered++;
+        if (order->timer != NULL)
+            uv_close((uv_handle_t *)order->timer, on_timer_closed);
+        buffer_close(&order->bytes);
+    }
+}
+
 /* ---- what people see while it runs
  * -------------------------------------------------------------------- */
 
@@ -358,7 +427,7 @@ static enum error check_region(struct load *load, const char *region, uint64_t *
     json_decref(start);
     *lost = 0;
     *duplicated = check.duplicated;
-    for (size_t i = 0; i < load->order_count && rc == OK; i++)
+    for (size_t i = 0; i < load->next && rc == OK; i++)
         if (load->orders[i].state == ORDER_ACKNOWLEDGED && map_find_u64(&check.seen, i) == NULL)
             (*lost)++;
     map_close(&check.seen);
@@ -450,7 +519,7 @@ static enum error find_api(struct load *load, char why[ERROR_WHY_BYTES])
 static void run(struct load *load)
 {
     const struct load_options *options = load->options;
-    uv_timer_t *const timers[] = {&load->pace, &load->tell, &load->kill};
+    uv_timer_t *const timers[] = {&load->pace, &load->tell, &load->kill, &load->deadline};
 
     CHECK(uv_loop_init(&load->loop) == 0);
     for (size_t i = 0; i < ARRAY_COUNT(timers); i++) {
@@ -470,16 +539,17 @@ static void run(struct load *load)
     (void)uv_timer_start(&load->tell, on_tell, 1000, 1000);
     if (options->kill_every_ms > 0)
         (void)uv_timer_start(&load->kill, on_kill, options->kill_every_ms, options->kill_every_ms);
+    watch_signals(load);
     (void)uv_run(&load->loop, UV_RUN_DEFAULT);
+    restart_victims(load);
     for (size_t i = 0; i < ARRAY_COUNT(timers); i++)
         uv_close((uv_handle_t *)timers[i], NULL);
-    for (size_t i = 0; i < load->victim_count; i++) {
-        if (load->victims[i].daemon != NULL && daemon_start(load->victims[i].daemon) != OK)
-            (void)fprintf(stderr, "skein: could not start %s again\n",
-                          load->victims[i].daemon->name);
+    for (size_t i = 0; i < ARRAY_COUNT(load->signals); i++)
+        uv_close((uv_handle_t *)&load->signals[i], NULL);
+    for (size_t i = 0; i < load->victim_count; i++)
         uv_close((uv_handle_t *)&load->victims[i].timer, NULL);
-    }
     load_client_free(load->client);
+    drop_orders(load);
     (void)uv_run(&load->loop, UV_RUN_DEFAULT);
     CHECK(uv_loop_close(&load->loop) == 0);
 }

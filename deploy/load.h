@@ -1,6 +1,8 @@
 /* `skein load checkout`: orders at a fixed rate, whatever the cluster does (open loop: latency
  * counts from when an order was due, so a stall is not hidden), while processes are killed; then
- * every acknowledged order is looked for in every region. */
+ * every acknowledged order is looked for in every region. An interrupt (SIGINT, SIGTERM, SIGHUP)
+ * ends the sending early: whoever was killed is started again, and the orders so far are looked
+ * for. */
 
 #ifndef DEPLOY_LOAD_H
 #define DEPLOY_LOAD_H
@@ -28,6 +30,8 @@ struct load_result {
     uint64_t lost;       /* acknowledged, and not found in some region */
     uint64_t duplicated; /* found more than once in a region */
     uint64_t gap_ms;     /* longest time without an acknowledgement */
+    uint64_t unanswered; /* in flight when it was interrupted: neither acknowledged nor failed */
+    bool is_interrupted;
     double p50_ms, p90_ms, p99_ms, max_ms;
 };
 

@@ -2,8 +2,10 @@
  * puts them back, shows how it is, loads it. `skein help` says how. */
 
 #include "deploy/cluster.h"
+#include "deploy/function_logs.h"
 #include "deploy/load.h"
 #include "deploy/status.h"
+#include "deploy/target.h"
 #include "proto/base/check.h"
 
 #include <errno.h>
@@ -19,6 +21,8 @@
 #define READY_MS 60000u
 #define STOP_MS 15000u
 #define POLL_MS 100u
+#define SECOND_LOOK_MS 300u
+#define LAST_WORDS_BYTES 400
 #define DEAD_MS 1000u /* a daemon that is not there after so long did not start */
 
 enum exit_code { EXIT_OK = 0, EXIT_BAD = 1, EXIT_USAGE = 2 };
@@ -53,11 +57,14 @@ static const char help[] =
     "region;\n"
     "                          exit 1 if one was lost, duplicated or failed\n"
     "  skein logs NAME [--follow] [--lines 100]\n"
+    "                          of a process (node-3), or what a function printed, on all nodes\n"
     "  skein down [--keep]     stop everything and remove its data; --keep: leave the data\n"
     "\n"
-    "TARGET is a name (node-3, controller-1), 'region NAME', 'leader-of TABLE' (the node that "
-    "leads most\n"
-    "shards), 'controllers', 'nodes' or 'all'.\n"
+    "TARGET is a name (node-3, controller-1), several of them, 'region NAME', 'nodes', "
+    "'controllers',\n"
+    "'all', 'controller-leader', or 'leader-of TABLE': the node that leads most of the shards that "
+    "hold\n"
+    "rows of the table. resume and start want names or groups: a role has moved on by then.\n"
     "Everywhere: --data DIR (default: the user's state folder), --json for scripts.\n"
     "Exit codes: 0 done, 1 not done, 2 not understood.\n";
 
@@ -133,13 +140,29 @@ static enum error wait_until_serving(struct cluster *cluster, const struct optio
         const struct daemon *dead = waited >= DEAD_MS ? first_dead(cluster) : NULL;
 
         if (dead != NULL) {
-            (void)fprintf(stderr, "skein: %s has ended; its last words are in skein logs %s\n",
-                          dead->name, dead->name);
+            char words[LAST_WORDS_BYTES];
+
+            daemon_last_words(dead, words, sizeof(words));
+            (void)fprintf(stderr, "skein: %s has ended; its last words:\n  %s\n", dead->name,
+                          words);
             return ERR_LOST;
         }
         pause_ms(POLL_MS);
     }
     return ERR_TIMEOUT;
+}
+
+static void print_ready(const struct cluster *cluster)
+{
+    char data[CLUSTER_PATH_BYTES];
+    bool is_default;
+
+    cluster_default_data(data);
+    is_default = strcmp(data, cluster->data) == 0;
+    (void)printf("ready: http://127.0.0.1:%u  (data in %s)\n"
+                 "next:  eval \"$(skein env%s%s)\"   then use aws, boto3, any AWS SDK\n",
+                 cluster->file.port, cluster->data, is_default ? "" : " --data ",
+                 is_default ? "" : cluster->data);
 }
 
 static int up_started(struct cluster *cluster, const struct options *options, int count,
@@ -163,9 +186,7 @@ static int up_started(struct cluster *cluster, const struct options *options, in
         (void)printf("{\"endpoint\":\"http://127.0.0.1:%u\",\"data\":\"%s\"}\n", cluster->file.port,
                      cluster->data);
     else
-        (void)printf("ready: http://127.0.0.1:%u  (data in %s)\n"
-                     "next:  eval \"$(skein env)\"   then use aws, boto3, any AWS SDK\n",
-                     cluster->file.port, cluster->data);
+        print_ready(cluster);
     return EXIT_OK;
 }
 
@@ -227,89 +248,47 @@ static int down_stopped(struct cluster *cluster, const struct options *options, 
     return code;
 }
 
-/* ---- targets
+/* ---- breaking and mending
  * ---------------------------------------------------------------------------------------- */
 
-struct target {
-    struct daemon *daemons[128];
-    size_t count;
-};
-
-static void target_add(struct target *target, struct daemon *daemon)
+static void print_done(const struct cluster *cluster, const struct target *target, size_t i,
+                       const char *past)
 {
-    if (target->count < ARRAY_COUNT(target->daemons))
-        target->daemons[target->count++] = daemon;
+    const struct daemon *daemon = target->daemons[i];
+
+    (void)printf("%s %s (%s)%s%s\n", past, daemon->name, cluster_region_of(cluster, daemon),
+                 target->why[0] != '\0' ? ": " : "", target->why);
 }
 
-static bool is_selected(const struct cluster *cluster, const struct daemon *daemon,
-                        const char *word, const char *name)
-{
-    if (strcmp(word, "region") == 0)
-        return strcmp(cluster_region_of(cluster, daemon), name) == 0;
-    if (strcmp(word, "nodes") == 0)
-        return !daemon->is_controller;
-    if (strcmp(word, "controllers") == 0)
-        return daemon->is_controller;
-    return strcmp(word, "all") == 0 || strcmp(word, daemon->name) == 0;
-}
-
-static enum error target_find(struct cluster *cluster, int count, char **words,
-                              struct target *target)
-{
-    const char *word = count > 0 ? words[0] : "";
-    const char *name = count > 1 ? words[1] : "";
-
-    *target = (struct target){0};
-    if (strcmp(word, "leader-of") == 0) {
-        struct status status;
-
-        status_gather(cluster, 1000, &status);
-        const struct status_node *leader = status_busiest_leader(&status);
-
-        if (leader != NULL)
-            target_add(target, cluster_find(cluster, leader->process->name));
-        status_close(&status);
-    } else {
-        for (size_t i = 0; i < cluster->daemon_count; i++)
-            if (is_selected(cluster, &cluster->daemons[i], word, name))
-                target_add(target, &cluster->daemons[i]);
-    }
-    if (target->count > 0)
-        return OK;
-    (void)fprintf(stderr, "skein: no process is called '%s%s%s'; there are:", word,
-                  name[0] != '\0' ? " " : "", name);
-    for (size_t i = 0; i < cluster->daemon_count; i++)
-        (void)fprintf(stderr, " %s", cluster->daemons[i].name);
-    for (size_t i = 0; i < cluster->region_count; i++)
-        (void)fprintf(stderr, ", region %s", cluster->regions[i]);
-    (void)fprintf(stderr, "\n");
-    return ERR_NOT_FOUND;
-}
-
+/* Of a group, whoever does not run is as good as done. */
 static int signal_target(struct cluster *cluster, const struct options *options, int count,
                          char **words, int number, const char *past)
 {
     struct target target;
+    size_t done = 0;
     int code = EXIT_OK;
 
-    if (target_find(cluster, count, words, &target) != OK)
+    if (target_find(cluster, number == SIGCONT ? TARGET_STOPPED : TARGET_ANY, count, words,
+                    &target) != OK)
         return EXIT_BAD;
     for (size_t i = 0; i < target.count; i++) {
         enum error rc = daemon_signal(target.daemons[i], number);
 
+        if (rc == OK && number == SIGTERM) /* a paused one could not hear it */
+            (void)!daemon_signal(target.daemons[i], SIGCONT);
         if (rc == OK && (number == SIGKILL || number == SIGTERM))
             rc = daemon_wait(target.daemons[i], STOP_MS);
+        done += rc == OK;
         if (rc == OK && !options->is_json)
-            (void)printf("%s %s (%s)\n", past, target.daemons[i]->name,
-                         cluster_region_of(cluster, target.daemons[i]));
+            print_done(cluster, &target, i, past);
         if (rc == ERR_NOT_FOUND)
             (void)fprintf(stderr, "skein: %s does not run\n", target.daemons[i]->name);
         else if (rc != OK)
             (void)fprintf(stderr, "skein: %s: %s\n", target.daemons[i]->name, error_text(rc));
-        if (rc != OK)
+        if (rc != OK && (rc != ERR_NOT_FOUND || !target.is_group))
             code = EXIT_BAD;
     }
-    return code;
+    return done > 0 ? code : EXIT_BAD;
 }
 
 static int kill_target(struct cluster *cluster, const struct options *options, int count,
@@ -342,14 +321,13 @@ static int start_target(struct cluster *cluster, const struct options *options, 
     struct target target;
     int code = EXIT_OK;
 
-    if (target_find(cluster, count, words, &target) != OK)
+    if (target_find(cluster, TARGET_STOPPED, count, words, &target) != OK)
         return EXIT_BAD;
     for (size_t i = 0; i < target.count; i++) {
         if (start_daemon(target.daemons[i]) != OK)
             code = EXIT_BAD;
         else if (!options->is_json)
-            (void)printf("started %s (%s)\n", target.daemons[i]->name,
-                         cluster_region_of(cluster, target.daemons[i]));
+            print_done(cluster, &target, i, "started");
     }
     return code;
 }
@@ -365,6 +343,11 @@ static int show_status(struct cluster *cluster, const struct options *options, i
     (void)count;
     (void)words;
     status_gather(cluster, 2000, &status);
+    if (status.shards_equal < status.shard_count) {
+        pause_ms(SECOND_LOOK_MS);
+        status_look_again(cluster, 2000, &status);
+    }
+    status_gather_tables(cluster, 2000, &status);
     if (options->is_json)
         status_print_json(cluster, &status);
     else
@@ -391,6 +374,26 @@ static int show_env(struct cluster *cluster, const struct options *options, int 
     return EXIT_OK;
 }
 
+static int show_function_logs(struct cluster *cluster, const struct options *options,
+                              const char *name)
+{
+    const struct function_logs_options logs = {.lines = options->lines,
+                                               .is_following = options->is_following,
+                                               .is_json = options->is_json};
+
+    if (name[0] != '\0' && function_logs_show(cluster, name, &logs) == OK)
+        return EXIT_OK;
+    (void)fprintf(stderr, "skein: logs of whom? '%s' is no process, and no function that has run\n",
+                  name);
+    (void)fprintf(stderr, "  processes:");
+    for (size_t i = 0; i < cluster->daemon_count; i++)
+        (void)fprintf(stderr, " %s", cluster->daemons[i].name);
+    (void)fprintf(stderr, "\n  functions:");
+    function_logs_tell_names(cluster);
+    (void)fprintf(stderr, "\n");
+    return EXIT_BAD;
+}
+
 static int show_logs(struct cluster *cluster, const struct options *options, int count,
                      char **words)
 {
@@ -399,7 +402,7 @@ static int show_logs(struct cluster *cluster, const struct options *options, int
     char lines[32];
 
     if (daemon == NULL)
-        return complain("logs of whom? A name as in skein status, for instance: skein logs node-1");
+        return show_function_logs(cluster, options, count > 0 ? words[0] : "");
     (void)snprintf(path, sizeof(path), "%s/log", daemon->folder);
     (void)snprintf(lines, sizeof(lines), "-n%u", options->lines);
     (void)fflush(stdout);
@@ -414,11 +417,27 @@ static void print_load_json(const struct load_result *result)
 {
     (void)printf("{\"sent\":%" PRIu64 ",\"acknowledged\":%" PRIu64 ",\"lost\":%" PRIu64
                  ",\"duplicated\":%" PRIu64 ",\"failed\":%" PRIu64 ",\"retries\":%" PRIu64
-                 ",\"kills\":%" PRIu64 ",\"gap_ms\":%" PRIu64
+                 ",\"kills\":%" PRIu64 ",\"gap_ms\":%" PRIu64 ",\"unanswered\":%" PRIu64
+                 ",\"interrupted\":%s"
                  ",\"p50_ms\":%.2f,\"p90_ms\":%.2f,\"p99_ms\":%.2f,\"max_ms\":%.2f}\n",
                  result->sent, result->acknowledged, result->lost, result->duplicated,
-                 result->failed, result->retries, result->kills, result->gap_ms, result->p50_ms,
-                 result->p90_ms, result->p99_ms, result->max_ms);
+                 result->failed, result->retries, result->kills, result->gap_ms, result->unanswered,
+                 result->is_interrupted ? "true" : "false", result->p50_ms, result->p90_ms,
+                 result->p99_ms, result->max_ms);
+}
+
+static void print_load(const struct load_result *result)
+{
+    if (result->is_interrupted)
+        (void)printf("interrupted: %" PRIu64 " orders sent, %" PRIu64 " not answered by then\n",
+                     result->sent, result->unanswered);
+    (void)printf("latency p50 %.1f ms, p90 %.1f ms, p99 %.1f ms, max %.1f ms; %" PRIu64
+                 " kills, %" PRIu64 " retries\n"
+                 "acknowledged %" PRIu64 ", lost %" PRIu64 ", duplicated %" PRIu64
+                 ", failed requests %" PRIu64 ", longest gap %" PRIu64 " ms\n",
+                 result->p50_ms, result->p90_ms, result->p99_ms, result->max_ms, result->kills,
+                 result->retries, result->acknowledged, result->lost, result->duplicated,
+                 result->failed, result->gap_ms);
 }
 
 static int load(struct cluster *cluster, const struct options *options, int count, char **words)
@@ -435,13 +454,7 @@ static int load(struct cluster *cluster, const struct options *options, int coun
     if (options->is_json)
         print_load_json(&result);
     else
-        (void)printf("latency p50 %.1f ms, p90 %.1f ms, p99 %.1f ms, max %.1f ms; %" PRIu64
-                     " kills, %" PRIu64 " retries\n"
-                     "acknowledged %" PRIu64 ", lost %" PRIu64 ", duplicated %" PRIu64
-                     ", failed requests %" PRIu64 ", longest gap %" PRIu64 " ms\n",
-                     result.p50_ms, result.p90_ms, result.p99_ms, result.max_ms, result.kills,
-                     result.retries, result.acknowledged, result.lost, result.duplicated,
-                     result.failed, result.gap_ms);
+        print_load(&result);
     return result.lost == 0 && result.duplicated == 0 && result.failed == 0 ? EXIT_OK : EXIT_BAD;
 }
 
