@@ -22,6 +22,7 @@ struct controller {
     struct leader *leader;
     struct env_link_watcher link_watcher;
     bool has_failed;
+    bool is_permit_left; /* to be removed */
 };
 
 void controller_options_init(struct controller_options *options)
@@ -97,6 +98,17 @@ static uint64_t machine_applied(void *user)
     return catalogue_applied(controller->catalogue);
 }
 
+/* Whoever has applied something was born. */
+static void remove_permit(struct controller *controller)
+{
+    struct env *env = controller->env;
+    enum error rc = env->disk->remove(env, controller->options.birth_file);
+
+    controller->is_permit_left = false;
+    if (rc != OK && rc != ERR_NOT_FOUND)
+        log_warn("controller.birth_file_left rc=%s", error_name(rc));
+}
+
 static void machine_apply(void *user, uint64_t index, uint64_t term, struct slice entry)
 {
     struct controller *controller = user;
@@ -105,6 +117,8 @@ static void machine_apply(void *user, uint64_t index, uint64_t term, struct slic
     (void)term;
     if (controller->has_failed)
         return;
+    if (controller->is_permit_left)
+        remove_permit(controller);
     enum error rc = catalogue_apply(controller->catalogue, index, entry, &revision);
 
     updates_on_applied(controller->updates, index, rc, revision);
@@ -250,6 +264,26 @@ static enum error open_catalogue(struct controller *controller)
     return rc == OK ? catalogue_open(env, "catalogue", &controller->catalogue) : rc;
 }
 
+/* A controller with nothing on its disk is new, or has lost all it knew and has voted before. Only
+ * who made the cluster can tell, by a file; without it the others must bring it up to date before
+ * it votes. */
+static enum error check_birth(struct controller *controller, bool *may_be_born)
+{
+    struct env *env = controller->env;
+    struct env_file *file;
+    enum error rc;
+
+    *may_be_born = true;
+    if (controller->options.birth_file == NULL)
+        return OK;
+    rc = env->disk->open(env, controller->options.birth_file, false, &file);
+    *may_be_born = controller->is_permit_left = rc == OK;
+    if (rc != OK)
+        return rc == ERR_NOT_FOUND ? OK : rc;
+    env->disk->close(env, file);
+    return OK;
+}
+
 static enum error open_group(struct controller *controller)
 {
     const struct controller_options *options = &controller->options;
@@ -276,9 +310,20 @@ static enum error open_group(struct controller *controller)
                                               .snapshot_chunk = machine_snapshot_chunk,
                                               .snapshot_install = machine_snapshot_install,
                                               .on_role = machine_on_role}};
-    enum error rc = host_open(controller->env, &host, &controller->host);
+    bool may_be_born;
+    enum error rc = check_birth(controller, &may_be_born);
 
-    return rc == OK ? host_group_start(controller->host, &group, &controller->group) : rc;
+    if (rc == OK)
+        rc = host_open(controller->env, &host, &controller->host);
+    if (rc != OK)
+        return rc;
+    if (!may_be_born && !host_group_is_known(controller->host, group.id)) {
+        log_warn("controller.rejoins why=\"no data, and no file %s\" action=\"no vote until the "
+                 "others have brought it up to date\"",
+                 options->birth_file);
+        group.born_with_count = 0;
+    }
+    return host_group_start(controller->host, &group, &controller->group);
 }
 
 static void listen_to_others(struct controller *controller)

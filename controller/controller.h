@@ -18,6 +18,9 @@ struct controller;
 struct controller_options {
     const uint64_t *controller_ids; /* all of them, this one included; the group's members */
     size_t controller_count;
+    /* In the data folder, made with the cluster, removed once this controller has been part of it:
+     * without it an empty folder is one that was emptied. NULL = an empty folder is a new one. */
+    const char *birth_file;
     uint32_t lease_ms;     /* 1000: a node is lost this long after its last heartbeat */
     uint32_t heartbeat_ms; /* of Raft: 100 */
     uint32_t election_ms;  /* 1000 */

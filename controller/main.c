@@ -228,6 +228,7 @@ static struct controller *start_controller(struct daemon *daemon)
     controller_options_init(&options);
     options.controller_ids = ids;
     options.controller_count = daemon->cluster.controller_count;
+    options.birth_file = "birth";
     options.lease_ms = settings->lease_ms;
     options.heartbeat_ms = settings->heartbeat_ms;
     options.election_ms = settings->election_ms;

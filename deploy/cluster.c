@@ -192,6 +192,15 @@ struct making {
     char access_secret[KEYS_SECRET_TEXT_BYTES];
 };
 
+/* What lets a controller found the cluster (controller.h). */
+static enum error write_birth(const char *folder)
+{
+    char path[PATH_BYTES + 8];
+
+    (void)snprintf(path, sizeof(path), "%s/birth", folder);
+    return file_save(path, SLICE_LITERAL("a new member; see docs/operations.md\n"));
+}
+
 /* The daemon's own settings; who the others are stands in the cluster file. */
 static enum error write_daemon(const struct making *making, const struct cluster_process *process,
                                bool is_controller)
@@ -202,6 +211,8 @@ static enum error write_daemon(const struct making *making, const struct cluster
 
     (void)snprintf(path, sizeof(path), "%s/%s/data", making->data, process->name);
     rc = cluster_make_folder(path);
+    if (rc == OK && is_controller)
+        rc = write_birth(path);
     buffer_putf(&text,
                 "# Made by skein up. Holds secrets: keep it to yourself.\n"
                 "id = %llu\ncluster = %s/cluster.conf\ndata = %s\ncurve_secret = %s\n",

@@ -46,7 +46,8 @@ struct world {
     struct machine controllers[CONTROLLERS];
     struct machine nodes[NODES];
     uint32_t repair_after_ms;
-    struct buffer acked; /* keys of updates answered OK, one a line */
+    const char *birth_file; /* of controllers started from now on */
+    struct buffer acked;    /* keys of updates answered OK, one a line */
     unsigned acked_count;
     unsigned maybe_count;
 };
@@ -83,6 +84,7 @@ static void controller_start(struct machine *machine)
     options.controller_ids = ids;
     options.controller_count = CONTROLLERS;
     options.planner.repair_after_ms = machine->world->repair_after_ms;
+    options.birth_file = machine->world->birth_file;
     options.user = machine;
     options.on_fatal = controller_on_fatal;
     machine->env = sim_process_start(machine->world->sim, machine->id);
@@ -690,6 +692,75 @@ static void controller__catalogue_damaged__fetched_from_the_others(void **state)
     world_close(&world);
 }
 
+static void put_birth_file(struct machine *controller)
+{
+    struct env *env = sim_process_start(controller->world->sim, controller->id);
+    struct env_file *file;
+
+    assert_int_equal(env->disk->open(env, "birth", true, &file), OK);
+    assert_int_equal(env->disk->resize(env, file, 1), OK);
+    env->disk->close(env, file);
+    sim_crash(controller->world->sim, controller->id, SIM_CRASH_KILL);
+}
+
+static void controllers__with_birth_files__found_the_cluster_and_remove_them(void **state)
+{
+    struct world world;
+    struct slice content;
+
+    (void)state;
+    world_make(&world, 41, 60 * SECOND);
+    for (size_t i = 0; i < CONTROLLERS; i++) {
+        machine_crash(&world.controllers[i], SIM_CRASH_KILL);
+        sim_disk_wipe(world.sim, world.controllers[i].id);
+        put_birth_file(&world.controllers[i]);
+    }
+    world.birth_file = "birth";
+    for (size_t i = 0; i < CONTROLLERS; i++)
+        machine_start(&world.controllers[i]);
+
+    AWAIT(&world, everybody_is_born, 60 * SECOND);
+    run_ms(&world, SECOND);
+
+    for (size_t i = 0; i < CONTROLLERS; i++)
+        assert_int_equal(sim_disk_content(world.sim, world.controllers[i].id, "birth", &content),
+                         ERR_NOT_FOUND);
+    world_close(&world);
+}
+
+/* It may have voted for, and stored, what the one that is down knows alone. */
+static void controller__data_folder_emptied__has_no_vote_until_it_knows_all_again(void **state)
+{
+    struct world world;
+    struct machine *leader;
+    struct machine *emptied;
+    struct machine *third;
+
+    (void)state;
+    world_make(&world, 42, 60 * SECOND);
+    AWAIT(&world, everybody_is_born, 60 * SECOND);
+    leader = find_leader(&world);
+    emptied = leader == &world.controllers[0] ? &world.controllers[1] : &world.controllers[0];
+    third = &world.controllers[3 - (leader - world.controllers) - (emptied - world.controllers)];
+    machine_crash(leader, SIM_CRASH_KILL);
+    machine_crash(emptied, SIM_CRASH_KILL);
+    sim_disk_wipe(world.sim, emptied->id);
+    world.birth_file = "birth"; /* which it has not */
+
+    machine_start(emptied);
+    run_ms(&world, 20 * SECOND);
+    assert_false(somebody_leads(&world));
+
+    machine_start(leader);
+    AWAIT(&world, somebody_leads, 20 * SECOND);
+    run_ms(&world, 20 * SECOND);
+    machine_crash(leader, SIM_CRASH_KILL);
+    run_ms(&world, 10 * SECOND);
+    assert_true(somebody_leads(&world)); /* third and emptied are a majority again */
+    assert_true(third->is_up);
+    world_close(&world);
+}
+
 static void leader__cut_off_from_the_others__another_one_takes_over(void **state)
 {
     struct world world;
@@ -1053,6 +1124,8 @@ int main(void)
         cmocka_unit_test(controllers__power_lost__nothing_acknowledged_is_lost),
         cmocka_unit_test(controllers__all_gone__views_answer_updates_do_not),
         cmocka_unit_test(controller__catalogue_damaged__fetched_from_the_others),
+        cmocka_unit_test(controllers__with_birth_files__found_the_cluster_and_remove_them),
+        cmocka_unit_test(controller__data_folder_emptied__has_no_vote_until_it_knows_all_again),
         cmocka_unit_test(leader__cut_off_from_the_others__another_one_takes_over),
         cmocka_unit_test(leader__drained__hands_over_before_it_stops),
         cmocka_unit_test(leader__drained_with_an_update_waiting__the_next_one_waits_on),
