@@ -40,7 +40,7 @@ void shard_put(struct shard_state *state, struct slice key, struct slice value);
 void shard_delete(struct shard_state *state, struct slice key);
 
 /* Walk keys in byte order. Sees what earlier commands put; inside apply it is opened before the
- * command's first put, and costs a write of the batch so far. Put nothing while one is open. */
+ * command's first put, and costs a write of what is gathered. Put nothing while one is open. */
 struct shard_cursor;
 struct shard_cursor *shard_cursor_open(struct shard_state *state);
 void shard_cursor_close(struct shard_cursor *cursor);

@@ -60,6 +60,7 @@ static void answer(struct shard_waiter *waiter, enum error rc, struct slice repl
 
 static void pending_free(struct shard_replica *replica, struct pending *pending)
 {
+    replica->env->writes_waiting--;
     (void)map_remove(&replica->pending, slice_of(pending->key, sizeof(pending->key)));
     list_remove(&pending->link);
     free(pending);
@@ -152,6 +153,7 @@ enum error shard_replica_write(struct shard_replica *replica, struct shard_waite
         if (replica->pending.count >= PENDING_MAX)
             return ERR_OVERLOADED;
         pending = check_calloc(1, sizeof(*pending));
+        replica->env->writes_waiting++;
         memcpy(pending->key, key, sizeof(key));
         list_init(&pending->waiters);
         (void)map_set(&replica->pending, slice_of(key, sizeof(key)), pending);
@@ -282,7 +284,7 @@ static void on_durable(struct env_disk_op *op, enum error rc)
 
     replica->is_making_durable = false;
     if (rc == OK)
-        shard_state_set_durable(&replica->state, replica->durable_index);
+        shard_state_set_durable(&replica->state, replica->durable_batches);
     replica->durable_cb(replica->durable_op, rc);
 }
 
@@ -294,7 +296,8 @@ static void machine_make_durable(void *user, struct env_disk_op *op, env_disk_cb
     replica->is_making_durable = true;
     replica->durable_op = op;
     replica->durable_cb = cb;
-    replica->durable_index = replica->state.applied;
+    shard_state_flush(&replica->state);
+    replica->durable_batches = replica->state.batches;
     replica->env->kv->make_durable(replica->env, replica->state.kv, &replica->own_op, on_durable);
 }
 

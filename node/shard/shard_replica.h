@@ -42,7 +42,7 @@ struct shard_replica {
     struct env_disk_op *durable_op; /* the group's */
     env_disk_cb durable_cb;
     struct env_disk_op own_op;
-    uint64_t durable_index;
+    uint64_t durable_batches;
 
     struct buffer batch; /* the entry being gathered */
     uint32_t batch_count;

@@ -208,6 +208,8 @@ uint64_t shard_router_leader(const struct shard_router *router, uint32_t shard)
 static void detach(struct shard_request *request)
 {
     request->router->stats.in_flight--;
+    if (request->is_write)
+        request->router->env->writes_waiting--;
     request->router = NULL;
     list_remove(&request->link);
     buffer_close(&request->body);
@@ -483,6 +485,7 @@ void shard_router_write(struct shard_router *router, struct shard_request *reque
     struct route *route = &router->routes[shard];
 
     request->is_write = true;
+    router->env->writes_waiting++;
     request->sequence = ++route->sequence_next;
     list_append(&route->writes, &request->link);
     const struct shard_request *oldest =

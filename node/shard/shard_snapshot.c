@@ -17,6 +17,7 @@ struct shard_snapshot_pin *shard_snapshot_pin(struct shard_state *state)
 {
     struct shard_snapshot_pin *pin = check_malloc(sizeof(*pin));
 
+    shard_state_flush(state);
     *pin = (struct shard_snapshot_pin){
         .env = state->env,
         .kv = state->kv,

@@ -8,9 +8,9 @@
 #include <stdio.h>
 #include <xxhash.h>
 
-#define KEY_APPLIED SLICE_LITERAL("ia")
-#define KEY_HASH SLICE_LITERAL("ih")
-#define KEY_DURABLE SLICE_LITERAL("id")
+#define KEY_PLACE SLICE_LITERAL("ip") /* how far the store is */
+#define PLACE_NUMBERS 5
+#define MARK_KEY_BYTES 6
 #define REPLY_BYTES_MAX (20u << 20)
 #define COMMANDS_ALL UINT32_MAX
 
@@ -21,9 +21,9 @@ bool shard_state_is_own_key(struct slice key)
     return key.size > 0 && key.data[0] == 'i';
 }
 
-static void mark_key(uint64_t index, uint8_t key[6])
+static void mark_key(uint64_t batch, uint8_t key[MARK_KEY_BYTES])
 {
-    uint32_t place = (uint32_t)(index % SHARD_STATE_MARKS);
+    uint32_t place = (uint32_t)(batch % SHARD_STATE_MARKS);
 
     key[0] = 'i';
     key[1] = 'm';
@@ -31,72 +31,65 @@ static void mark_key(uint64_t index, uint8_t key[6])
         key[2 + i] = (uint8_t)(place >> (24 - 8 * i));
 }
 
-/* A record of one or two numbers; zero when absent. */
-static enum error load_numbers(struct shard_state *state, struct slice key, uint64_t *first,
-                               uint64_t *second)
+/* Zeros when absent. */
+static enum error load_numbers(struct shard_state *state, struct slice key, uint64_t *numbers,
+                               size_t count)
 {
-    struct buffer value = BUFFER_INIT(64);
+    struct buffer value = BUFFER_INIT(PLACE_NUMBERS * sizeof(uint64_t));
     enum error rc = state->env->kv->get(state->env, state->kv, NULL, key, &value);
     struct reader reader = reader_of(buffer_slice(&value));
 
-    *first = 0;
-    *second = 0;
-    if (rc == OK) {
-        *first = reader_u64(&reader);
-        if (reader.rest.size > 0)
-            *second = reader_u64(&reader);
-        if (!reader.ok)
-            rc = ERR_CORRUPT;
-    } else if (rc == ERR_NOT_FOUND) {
-        rc = OK;
-    }
+    for (size_t i = 0; i < count; i++)
+        numbers[i] = rc == OK ? reader_u64(&reader) : 0;
+    if (rc == OK && (!reader.ok || reader.rest.size > 0))
+        rc = ERR_CORRUPT;
     buffer_close(&value);
-    return rc;
+    return rc == ERR_NOT_FOUND ? OK : rc;
 }
 
-/* Follow the marks back from the last applied entry, each naming the one before it (indexes of
- * barriers and configurations are not applied, so they are not consecutive). ERR_CORRUPT when the
- * chain breaks above the durable index. */
 static enum error check_marks(struct shard_state *state)
 {
-    uint64_t index = state->entry_index;
-
-    while (index > state->durable) {
-        uint8_t key[6];
+    for (uint64_t batch = state->batches; batch > state->batches_durable; batch--) {
+        uint8_t key[MARK_KEY_BYTES];
         uint64_t found;
-        uint64_t previous;
 
-        mark_key(index, key);
-        enum error rc = load_numbers(state, slice_of(key, sizeof(key)), &found, &previous);
+        mark_key(batch, key);
+        enum error rc = load_numbers(state, slice_of(key, sizeof(key)), &found, 1);
 
-        if (rc != OK)
-            return rc;
-        if (found != index || previous >= index)
-            return ERR_CORRUPT;
-        index = previous;
+        if (rc != OK || found != batch)
+            return rc != OK ? rc : ERR_CORRUPT;
     }
     return OK;
 }
 
 static enum error load(struct shard_state *state)
 {
-    uint64_t commands_done;
-    uint64_t unused;
-    enum error rc = load_numbers(state, KEY_APPLIED, &state->entry_index, &commands_done);
+    uint64_t place[PLACE_NUMBERS];
+    enum error rc = load_numbers(state, KEY_PLACE, place, PLACE_NUMBERS);
 
-    if (rc == OK)
-        rc = load_numbers(state, KEY_HASH, &state->hash, &unused);
-    if (rc == OK)
-        rc = load_numbers(state, KEY_DURABLE, &state->durable, &unused);
     if (rc == OK)
         rc = shard_replies_load(&state->replies, state->env, state->kv);
     if (rc != OK)
         return rc;
-    state->commands_done = (uint32_t)commands_done;
+    state->entry_index = place[0];
+    state->commands_done = (uint32_t)place[1];
+    state->hash = place[2];
+    state->batches = place[3];
+    state->batches_durable = place[4];
     state->applied = state->entry_index;
     if (state->applied > 0 && state->commands_done != COMMANDS_ALL)
         state->applied--; /* its last entry is there in part */
     return OK;
+}
+
+static void put_place(struct buffer *value, uint64_t index, uint32_t commands_done, uint64_t hash,
+                      uint64_t batches, uint64_t batches_durable)
+{
+    buffer_put_u64(value, index);
+    buffer_put_u64(value, commands_done);
+    buffer_put_u64(value, hash);
+    buffer_put_u64(value, batches);
+    buffer_put_u64(value, batches_durable);
 }
 
 enum error shard_state_reopen(struct shard_state *state, struct env *env, const char *path,
@@ -106,6 +99,7 @@ enum error shard_state_reopen(struct shard_state *state, struct env *env, const 
     (void)snprintf(state->path, sizeof(state->path), "%s", path);
     arena_init(&state->arena);
     map_init(&state->overlay);
+    buffer_init(&state->key, BUFFER_UNLIMITED);
     shard_replies_init(&state->replies);
     enum error rc = env->kv->open(env, path, &state->kv);
 
@@ -184,8 +178,10 @@ void shard_state_close(struct shard_state *state)
     shard_replies_close(&state->replies);
     map_close(&state->overlay);
     arena_close(&state->arena);
+    buffer_close(&state->key);
     free(state->writes);
     state->writes = NULL;
+    state->write_count = 0;
     state->write_capacity = 0;
 }
 
@@ -196,53 +192,36 @@ static void note_broken(struct shard_state *state, enum error rc)
         state->broken = rc;
 }
 
-/* ---- the batch ------------------------------------------------------------------------------- */
+/* ---- what is gathered ------------------------------------------------------------------------ */
 
-static void add_write(struct shard_state *state, struct slice key, struct slice value,
-                      bool is_delete)
+static void add_write(struct shard_state *state, const struct kv_write *write)
 {
     if (state->write_count == state->write_capacity) {
         state->write_capacity = state->write_capacity > 0 ? state->write_capacity * 2 : 64;
         state->writes =
             check_realloc(state->writes, state->write_capacity * sizeof(*state->writes));
     }
-    state->writes[state->write_count++] =
-        (struct kv_write){.key = key, .value = value, .is_delete = is_delete};
+    state->writes[state->write_count++] = *write;
 }
 
 /* `key` is complete, with its prefix; both are copied. */
 static void put_raw(struct shard_state *state, struct slice key, struct slice value, bool is_delete)
 {
-    struct slice key_copy = arena_copy(&state->arena, key);
-    struct slice value_copy = is_delete ? slice_of(NULL, 0) : arena_copy(&state->arena, value);
+    uintptr_t place = (uintptr_t)map_find(&state->overlay, key);
+    struct kv_write write = {.is_delete = is_delete};
 
-    add_write(state, key_copy, value_copy, is_delete);
-    (void)map_set(&state->overlay, key_copy, (void *)(uintptr_t)state->write_count);
-}
-
-static void put_number(struct shard_state *state, struct slice key, uint64_t first, uint64_t second)
-{
-    uint64_t *pair = arena_alloc(&state->arena, 2 * sizeof(*pair));
-
-    pair[0] = first;
-    pair[1] = second;
-    add_write(state, key, slice_of(pair, 2 * sizeof(*pair)), false);
-}
-
-/* The sum of the changes' hashes, chained to what was: the order of changes inside a batch does not
- * matter, since what sessions are forgotten in comes from a map. */
-static uint64_t chain(uint64_t hash, const struct kv_write *writes, size_t count)
-{
-    uint64_t sum = 0;
-
-    for (size_t i = 0; i < count; i++) {
-        uint64_t key_hash = XXH3_64bits(writes[i].key.data, writes[i].key.size);
-
-        sum += writes[i].is_delete
-                   ? XXH3_64bits_withSeed(NULL, 0, ~key_hash)
-                   : XXH3_64bits_withSeed(writes[i].value.data, writes[i].value.size, key_hash);
+    if (!is_delete)
+        write.value = arena_copy(&state->arena, value);
+    state->gathered_bytes += write.value.size;
+    if (place != 0) {
+        write.key = state->writes[place - 1].key;
+        state->writes[place - 1] = write;
+        return;
     }
-    return XXH3_64bits_withSeed(&sum, sizeof(sum), hash);
+    write.key = arena_copy(&state->arena, key);
+    state->gathered_bytes += key.size;
+    add_write(state, &write);
+    (void)map_set(&state->overlay, key, (void *)(uintptr_t)state->write_count);
 }
 
 static void replies_write(void *user, struct slice key, struct slice value, bool is_delete)
@@ -250,29 +229,66 @@ static void replies_write(void *user, struct slice key, struct slice value, bool
     put_raw(user, key, value, is_delete);
 }
 
-/* Hand everything gathered to the store, together with how far it goes. */
-static enum error flush(struct shard_state *state, uint64_t index, uint32_t commands_done)
+/* How far the store is with this batch, and the batch's mark. */
+static void put_own_records(struct shard_state *state)
 {
-    uint8_t *mark = arena_alloc(&state->arena, 6);
+    struct buffer value = BUFFER_INIT(PLACE_NUMBERS * sizeof(uint64_t));
+    uint8_t key[MARK_KEY_BYTES];
 
+    put_place(&value, state->entry_index, state->commands_done, state->hash, state->batches,
+              state->batches_durable);
+    put_raw(state, KEY_PLACE, buffer_slice(&value), false);
+    buffer_clear(&value);
+    buffer_put_u64(&value, state->batches);
+    mark_key(state->batches, key);
+    put_raw(state, slice_of(key, sizeof(key)), buffer_slice(&value), false);
+    buffer_close(&value);
+}
+
+void shard_state_flush(struct shard_state *state)
+{
+    if (!state->is_behind)
+        return;
+    if (state->batches - state->batches_durable == SHARD_STATE_MARKS) { /* the ring is full */
+        note_broken(state, state->env->kv->sync(state->env, state->kv));
+        state->batches_durable = state->batches;
+    }
+    state->batches++;
     shard_replies_flush(&state->replies, state, replies_write);
-    if (state->write_count > 0)
-        state->hash = chain(state->hash, state->writes, state->write_count);
-    mark_key(index, mark);
-    put_number(state, KEY_APPLIED, index, commands_done);
-    put_number(state, KEY_HASH, state->hash, 0);
-    put_number(state, KEY_DURABLE, state->durable, 0);
-    put_number(state, slice_of(mark, 6), index, state->applied);
-
-    enum error rc = state->env->kv->write(state->env, state->kv, state->writes, state->write_count);
-
+    put_own_records(state);
+    note_broken(state,
+                state->env->kv->write(state->env, state->kv, state->writes, state->write_count));
     state->write_count = 0;
-    state->command_writes = 0;
+    state->gathered_bytes = 0;
+    state->is_behind = false;
     map_close(&state->overlay);
     arena_close(&state->arena);
-    state->entry_index = index;
-    state->commands_done = commands_done;
-    return rc;
+}
+
+void shard_state_set_durable(struct shard_state *state, uint64_t batches)
+{
+    if (batches > state->batches_durable)
+        state->batches_durable = batches;
+}
+
+/* ---- the hash ----------------------------------------------------------------------------------
+ *
+ * Over what entries change and answer, not over what is handed to the store and when: replicas
+ * hand over at moments of their own. The sum of the parts, chained once per entry, and where the
+ * store may stop inside of one. */
+
+static void note_change(struct shard_state *state, uint64_t about, struct slice bytes)
+{
+    state->changes += XXH3_64bits_withSeed(bytes.data, bytes.size, about);
+    state->is_changed = true;
+}
+
+static void chain(struct shard_state *state)
+{
+    if (state->is_changed)
+        state->hash = XXH3_64bits_withSeed(&state->changes, sizeof(state->changes), state->hash);
+    state->changes = 0;
+    state->is_changed = false;
 }
 
 /* ---- applying -------------------------------------------------------------------------------- */
@@ -288,8 +304,20 @@ static void apply_command(struct shard_state *state, const struct shard_message_
     };
 
     state->engine = command->engine;
-    state->command_writes = 0;
+    state->has_put = false;
     state->engines[command->engine]->apply(state, &moment, command->body, reply);
+}
+
+static void remember_reply(struct shard_state *state, const struct shard_message_command *command,
+                           const struct shard_reply_slot *slot, enum error rc, struct slice reply)
+{
+    const uint64_t about[] = {command->session, command->sequence, (uint64_t)rc};
+
+    shard_replies_end(&state->replies, slot, rc, reply);
+    if (slot->session == NULL)
+        return;
+    state->gathered_bytes += reply.size;
+    note_change(state, XXH3_64bits(about, sizeof(about)), reply);
 }
 
 static bool has_engine(const struct shard_state *state, uint8_t engine)
@@ -329,18 +357,23 @@ enum error shard_state_apply(struct shard_state *state, uint64_t index, struct s
                 shard_replies_recall(&state->replies, state->env, state->kv, &slot, &reply);
         } else if (command_rc == OK && !has_engine(state, command.engine)) {
             command_rc = ERR_VERSION;
-            shard_replies_end(&state->replies, &slot, command_rc, slice_of(NULL, 0));
+            remember_reply(state, &command, &slot, command_rc, slice_of(NULL, 0));
         } else if (command_rc == OK) {
             apply_command(state, &entry, &command, ordinal, &reply);
-            shard_replies_end(&state->replies, &slot, OK, buffer_slice(&reply));
+            remember_reply(state, &command, &slot, OK, buffer_slice(&reply));
         }
         state->commands_done = ordinal;
+        state->is_behind = true;
         on_reply(user, command.session, command.sequence, command_rc, buffer_slice(&reply));
     }
     state->is_applying = false;
     buffer_close(&reply);
-    note_broken(state, flush(state, index, COMMANDS_ALL));
+    chain(state);
+    state->commands_done = COMMANDS_ALL;
     state->applied = index;
+    state->is_behind = true;
+    if (state->gathered_bytes >= SHARD_STATE_GATHER_BYTES_MAX)
+        shard_state_flush(state);
     return state->broken;
 }
 
@@ -354,22 +387,17 @@ enum error shard_state_read(struct shard_state *state, uint8_t engine, struct sl
     return state->broken;
 }
 
-void shard_state_set_durable(struct shard_state *state, uint64_t index)
-{
-    if (index > state->durable)
-        state->durable = index;
-}
-
 enum error shard_state_stamp(struct env *env, struct kv *kv, uint64_t applied, uint64_t hash)
 {
-    uint64_t applied_pair[2] = {applied, COMMANDS_ALL};
-    const struct kv_write writes[] = {
-        {.key = KEY_APPLIED, .value = slice_of(applied_pair, sizeof(applied_pair))},
-        {.key = KEY_HASH, .value = slice_of(&hash, sizeof(hash))},
-        {.key = KEY_DURABLE, .value = slice_of(&applied, sizeof(applied))}, /* no marks before it */
-    };
+    struct buffer value = BUFFER_INIT(PLACE_NUMBERS * sizeof(uint64_t));
 
-    return env->kv->write(env, kv, writes, ARRAY_COUNT(writes));
+    put_place(&value, applied, COMMANDS_ALL, hash, 0, 0);
+
+    const struct kv_write write = {.key = KEY_PLACE, .value = buffer_slice(&value)};
+    enum error rc = env->kv->write(env, kv, &write, 1);
+
+    buffer_close(&value);
+    return rc;
 }
 
 /* ---- what engines call -------------------------------------------------------------------------
@@ -377,42 +405,41 @@ enum error shard_state_stamp(struct env *env, struct kv *kv, uint64_t applied, u
 
 #define ENGINE_PREFIX_BYTES 2
 
-static void engine_key(const struct shard_state *state, struct slice key, struct buffer *full)
+/* Valid until the next call. */
+static struct slice engine_key(struct shard_state *state, struct slice key)
 {
-    buffer_put_u8(full, 'e');
-    buffer_put_u8(full, (uint8_t)state->engine);
-    buffer_put_slice(full, key);
+    buffer_clear(&state->key);
+    buffer_put_u8(&state->key, 'e');
+    buffer_put_u8(&state->key, (uint8_t)state->engine);
+    buffer_put_slice(&state->key, key);
+    return buffer_slice(&state->key);
 }
 
 enum error shard_get(struct shard_state *state, struct slice key, struct buffer *value)
 {
-    struct buffer full = BUFFER_INIT(BUFFER_UNLIMITED);
-    enum error rc;
+    struct slice full = engine_key(state, key);
+    uintptr_t place = (uintptr_t)map_find(&state->overlay, full);
 
-    engine_key(state, key, &full);
-    uintptr_t place = (uintptr_t)map_find(&state->overlay, buffer_slice(&full));
+    if (place == 0) {
+        enum error rc = state->env->kv->get(state->env, state->kv, NULL, full, value);
 
-    if (place != 0) {
-        const struct kv_write *write = &state->writes[place - 1];
-
-        rc = write->is_delete ? ERR_NOT_FOUND : buffer_append_slice(value, write->value);
-    } else {
-        rc = state->env->kv->get(state->env, state->kv, NULL, buffer_slice(&full), value);
         note_broken(state, rc);
+        return rc;
     }
-    buffer_close(&full);
-    return rc;
+    const struct kv_write *write = &state->writes[place - 1];
+
+    return write->is_delete ? ERR_NOT_FOUND : buffer_append_slice(value, write->value);
 }
 
 static void put(struct shard_state *state, struct slice key, struct slice value, bool is_delete)
 {
-    struct buffer full = BUFFER_INIT(BUFFER_UNLIMITED);
+    struct slice full = engine_key(state, key);
+    uint64_t key_hash = XXH3_64bits(full.data, full.size);
 
     CHECK(state->is_applying);
-    engine_key(state, key, &full);
-    put_raw(state, buffer_slice(&full), value, is_delete);
-    state->command_writes++;
-    buffer_close(&full);
+    put_raw(state, full, value, is_delete);
+    note_change(state, is_delete ? ~key_hash : key_hash, value);
+    state->has_put = true;
 }
 
 void shard_put(struct shard_state *state, struct slice key, struct slice value)
@@ -436,10 +463,13 @@ struct shard_cursor *shard_cursor_open(struct shard_state *state)
 {
     struct shard_cursor *cursor = check_calloc(1, sizeof(*cursor));
 
-    /* The store's cursor sees only what the store has: hand it the commands before this one. */
-    CHECK(state->command_writes == 0);
-    if (state->is_applying && state->write_count > 0)
-        note_broken(state, flush(state, state->entry_index, state->commands_done));
+    /* The store's cursor sees only what the store has: hand over all before this command. The
+     * hash is chained here on every replica, for any may find itself in need of going on here. */
+    if (state->is_applying) {
+        CHECK(!state->has_put);
+        chain(state);
+    }
+    shard_state_flush(state);
     cursor->state = state;
     cursor->env = state->env;
     cursor->prefix[0] = 'e';

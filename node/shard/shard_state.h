@@ -1,14 +1,17 @@
 /* One replica's state: a store of its own, changed only by applying entries in order.
  *
+ * The store trails: what entries change is gathered in memory and handed over many entries at a
+ * time, in one batch. The log has it all; after a crash it is applied again from where the store
+ * is. Reading looks at what is gathered first.
+ *
  * Keys in the store: 'e' engine key (the engines' data), 's' sessions, 'r' large replies (both
- * shard_reply.h), 'i' what is this replica's own and no part of the replicated state: applied
- * index, state hash, durable index, and a ring of marks.
+ * shard_reply.h), 'i' what is this replica's own and no part of the replicated state: how far the
+ * store is, and a ring of marks.
  *
  * The marks. LevelDB may keep two write-ahead files, and after a power loss the newer one can have
- * survived while the end of the older one did not: a hole in the middle. Each applied entry puts
- * a mark into a ring, in the same batch: its index and the index applied before it. At start the
- * chain of marks must reach from the last applied index to the durable one, else the state is
- * damaged (docs/decisions/0003). */
+ * survived while the end of the older one did not: a hole in the middle. So batches are numbered,
+ * and each puts its number into a ring. At start the ring must have every number from the durable
+ * batch to the last one, else the state is damaged (docs/decisions/0003). */
 
 #ifndef NODE_SHARD_SHARD_STATE_H
 #define NODE_SHARD_SHARD_STATE_H
@@ -19,8 +22,8 @@
 #include "proto/base/map.h"
 #include "proto/env/env.h"
 
-/* More entries than this are never applied without a make_durable in between. */
-#define SHARD_STATE_MARKS 65536u
+#define SHARD_STATE_MARKS 65536u                 /* after so many batches, one waits for the disk */
+#define SHARD_STATE_GATHER_BYTES_MAX (64u << 10) /* then it is handed over */
 #define SHARD_STATE_PATH_BYTES 64
 
 struct shard_state {
@@ -32,19 +35,31 @@ struct shard_state {
     uint64_t applied; /* last entry wholly applied */
     uint64_t hash; /* chained over every change ever made; equal on all replicas at equal applied */
     enum error broken; /* OK, or why the store can no longer be trusted */
-    uint64_t durable;  /* entries up to here survive power loss */
 
-    /* the batch being gathered while an entry is applied */
+    /* the store */
+    uint64_t batches;         /* handed over, ever */
+    uint64_t batches_durable; /* up to this one, they survive power loss */
+
+    /* gathered, and not in the store yet */
     struct arena arena;
     struct kv_write *writes;
     size_t write_count;
     size_t write_capacity;
-    size_t command_writes;       /* of the command at hand */
-    struct map overlay;          /* key -> &writes[i] + 1, as index */
-    enum shard_engine_id engine; /* whose turn it is: prefix of the keys */
-    bool is_applying;
+    size_t gathered_bytes;
+    struct map overlay; /* key -> place in `writes` + 1 */
+    bool is_behind;     /* an entry was applied since the last batch */
+
+    /* the entry at hand, else the last one */
     uint64_t entry_index;
-    uint32_t commands_done; /* of entry_index, contained in the store */
+    uint32_t commands_done;
+    uint64_t changes; /* sum of the hashes of what it changed and answered, not chained yet */
+    bool is_changed;
+    bool is_applying;
+
+    /* the command at hand */
+    enum shard_engine_id engine; /* whose turn it is: prefix of the keys */
+    bool has_put;
+    struct buffer key; /* the one at hand, with its prefix; reused */
 };
 
 /* What apply tells about each command, in order. */
@@ -73,8 +88,10 @@ enum error shard_state_apply(struct shard_state *state, uint64_t index, struct s
 enum error shard_state_read(struct shard_state *state, uint8_t engine, struct slice query,
                             struct buffer *reply);
 
-/* Remember that entries up to `index` are durable. */
-void shard_state_set_durable(struct shard_state *state, uint64_t index);
+/* Hand what is gathered to the store. A failure shows in `broken`. */
+void shard_state_flush(struct shard_state *state);
+/* Remember that batches up to this one are durable. */
+void shard_state_set_durable(struct shard_state *state, uint64_t batches);
 
 /* For shard_snapshot.c: the keys of this replica alone. */
 bool shard_state_is_own_key(struct slice key);

@@ -220,6 +220,9 @@ struct env {
     const struct env_worker *worker;
     const struct env_sandbox *sandbox;
     void *impl; /* the environment's own */
+    /* Writes that wait for a majority: counted by who starts them. With many, production takes its
+     * turns a little apart, so that each one serves more of them. */
+    size_t writes_waiting;
 };
 
 /* Short forms. */

@@ -20,6 +20,11 @@
 #define KV_CACHE_BYTES (16u << 20)
 #define NOT_ARMED UINT64_MAX
 
+/* docs/decisions/0008 */
+#define PACE_WRITES_FREE 2u    /* so few that each is best served at once */
+#define PACE_US_PER_WRITE 200u /* between two turns, for each one more */
+#define PACE_US_MAX 1000u
+
 struct env_uv {
     struct env env;
     uv_loop_t *loop;
@@ -30,6 +35,7 @@ struct env_uv {
     uint64_t armed_us; /* when `alarm` is set to go off; NOT_ARMED */
     uint64_t now_us;
     bool is_now_fresh; /* now_us was read in this turn */
+    uint64_t paced_us; /* when the last turn was let go */
     struct list tasks;
     struct rng rng;
     size_t works_running; /* on worker threads, or waiting for one */
@@ -159,14 +165,40 @@ static void on_after_input(uv_check_t *after)
     run_tasks(container_of(after, struct env_uv, after));
 }
 
+/* While many writes wait, turns start some time apart: what comes in meanwhile shares one turn, and
+ * with it one sync of the journal and one frame to each peer. */
+static void pace(struct env_uv *uv)
+{
+    size_t waiting = uv->env.writes_waiting;
+    uint64_t wanted_us;
+    uint64_t now_us;
+
+    if (waiting <= PACE_WRITES_FREE)
+        return;
+    wanted_us = (waiting - PACE_WRITES_FREE) * PACE_US_PER_WRITE;
+    if (wanted_us > PACE_US_MAX)
+        wanted_us = PACE_US_MAX;
+    now_us = uv_hrtime() / 1000;
+    if (now_us - uv->paced_us < wanted_us) {
+        uint64_t rest_us = wanted_us - (now_us - uv->paced_us);
+        struct timespec rest = {.tv_nsec = (long)rest_us * 1000};
+
+        (void)nanosleep(&rest, NULL);
+        now_us += rest_us;
+    }
+    uv->paced_us = now_us;
+}
+
 /* Whatever was deferred since, by timers for instance, still runs before the loop blocks. */
 static void on_before_block(uv_prepare_t *before)
 {
     struct env_uv *uv = container_of(before, struct env_uv, before);
 
     run_tasks(uv);
-    if (!uv->is_stopped)
+    if (!uv->is_stopped) {
+        pace(uv);
         arm(uv);
+    }
     uv->is_now_fresh = false;
 }
 

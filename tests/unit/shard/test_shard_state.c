@@ -151,6 +151,7 @@ static void apply__the_same_command_again__answers_alike_and_changes_nothing(voi
     assert_int_equal(read_value(&f, "a"), 1);
     assert_int_equal(read_value(&f, "b"), 1);
 
+    shard_state_flush(&f.state);
     fixture_crash(&f, SIM_CRASH_KILL); /* what was answered survives a restart */
     fixture_start(&f);
     APPLY(&f, {1, 1, "+a"}, {2, 1, "Lb"});
@@ -242,6 +243,8 @@ static void crash__power_loss_at_any_entry__replay_gives_the_same_state(void **s
         for (uint64_t i = 1; i <= 20; i++) {
             APPLY(&f, {i * 3, i * 3, "+a"}, {i * 3 + 1, i * 3, "#"}, {i * 3 + 2, i * 3, "+b"});
             hashes[i] = f.state.hash;
+            if (i % (seed % 7 + 1) == 0)
+                shard_state_flush(&f.state);
         }
         fixture_crash(&f, SIM_CRASH_LOSE);
         fixture_start(&f);
@@ -259,6 +262,68 @@ static void crash__power_loss_at_any_entry__replay_gives_the_same_state(void **s
     }
 }
 
+static void crash__killed_before_the_hand_over__goes_on_from_the_last_one(void **state)
+{
+    struct fixture f;
+
+    (void)state;
+    fixture_open(&f);
+    APPLY(&f, {1, 1, "+a"});
+    shard_state_flush(&f.state);
+    APPLY(&f, {2, 1, "+a"}, {3, 1, "Lb"});
+    uint64_t hash = f.state.hash;
+
+    fixture_crash(&f, SIM_CRASH_KILL);
+    fixture_start(&f);
+
+    assert_int_equal(f.state.applied, 1);
+    assert_int_equal(read_value(&f, "a"), 1);
+    f.index = 1;
+    APPLY(&f, {2, 1, "+a"}, {3, 1, "Lb"});
+    assert_string_equal(f.replies[0], "2");
+    assert_int_equal(f.state.hash, hash);
+    fixture_close(&f);
+}
+
+/* Two replicas that hand over at different moments. */
+static void hash__handed_over_at_other_moments__is_the_same(void **state)
+{
+    struct fixture f;
+    struct fixture g;
+
+    (void)state;
+    fixture_open(&f);
+    fixture_open(&g);
+    for (uint64_t i = 1; i <= 9; i++) {
+        APPLY(&f, {i * 3, i, "+a"}, {i * 3 + 1, i, "#"}, {i * 3 + 2, i, "Lb"});
+        shard_state_flush(&f.state);
+        APPLY(&g, {i * 3, i, "+a"}, {i * 3 + 1, i, "#"}, {i * 3 + 2, i, "Lb"});
+        assert_int_equal(f.state.hash, g.state.hash);
+    }
+    APPLY(&f, {90, 30, "+a"});
+    APPLY(&g, {90, 30, "+c"});
+    assert_int_not_equal(f.state.hash, g.state.hash);
+    fixture_close(&f);
+    fixture_close(&g);
+}
+
+/* Enough is gathered to be handed over without being asked. */
+static void apply__much_gathered__hands_it_over(void **state)
+{
+    struct fixture f;
+
+    (void)state;
+    fixture_open(&f);
+    for (uint64_t i = 1; i <= 100; i++)
+        APPLY(&f, {i, 1, "Lb"});
+    fixture_crash(&f, SIM_CRASH_KILL);
+    fixture_start(&f);
+
+    assert_true(f.state.applied > 50 && f.state.applied < 100);
+    assert_int_equal(read_value(&f, "b"), f.state.applied);
+    fixture_close(&f);
+}
+
 static void open__a_mark_is_missing__starts_empty(void **state)
 {
     static const uint8_t mark[] = {'i', 'm', 0, 0, 0, 2};
@@ -267,8 +332,10 @@ static void open__a_mark_is_missing__starts_empty(void **state)
 
     (void)state;
     fixture_open(&f);
-    for (uint64_t i = 1; i <= 4; i++)
+    for (uint64_t i = 1; i <= 4; i++) {
         APPLY(&f, {i, i, "+a"});
+        shard_state_flush(&f.state);
+    }
     fixture_crash(&f, SIM_CRASH_KILL);
     fixture_start(&f);
     assert_int_equal(f.state.applied, 4);
@@ -291,8 +358,10 @@ static void open__indexes_have_gaps__keeps_its_state(void **state)
     fixture_open(&f);
     f.index = 5;
     APPLY(&f, {1, 1, "+a"});
+    shard_state_flush(&f.state);
     f.index = 900;
     APPLY(&f, {2, 2, "+a"});
+    shard_state_flush(&f.state);
     fixture_crash(&f, SIM_CRASH_KILL);
 
     fixture_start(&f);
@@ -309,6 +378,7 @@ static void open__the_store_is_damaged__starts_empty(void **state)
     (void)state;
     fixture_open(&f);
     APPLY(&f, {1, 1, "+a"});
+    shard_state_flush(&f.state);
     fixture_crash(&f, SIM_CRASH_KILL);
     assert_int_equal(sim_disk_spoil_store(f.sim, 1, PATH), OK);
 
@@ -376,6 +446,7 @@ static struct shard_staging stage_over_old_state(struct fixture *from, struct fi
     for (uint64_t i = 1; i <= 30; i++)
         APPLY(from, {i, 1, "+new"});
     APPLY(to, {1, 1, "+old"});
+    shard_state_flush(&to->state);
     assert_int_equal(to->env->kv->sync(to->env, to->state.kv), OK);
     pin = shard_snapshot_pin(&from->state);
     assert_int_equal(shard_staging_begin(&staging, &to->state), OK);
@@ -455,6 +526,9 @@ int main(void)
         cmocka_unit_test(apply__leader_with_a_clock_far_ahead__retry_takes_effect_once),
         cmocka_unit_test(apply__malformed_entry__changes_nothing_but_the_index),
         cmocka_unit_test(crash__power_loss_at_any_entry__replay_gives_the_same_state),
+        cmocka_unit_test(crash__killed_before_the_hand_over__goes_on_from_the_last_one),
+        cmocka_unit_test(hash__handed_over_at_other_moments__is_the_same),
+        cmocka_unit_test(apply__much_gathered__hands_it_over),
         cmocka_unit_test(open__a_mark_is_missing__starts_empty),
         cmocka_unit_test(open__indexes_have_gaps__keeps_its_state),
         cmocka_unit_test(open__the_store_is_damaged__starts_empty),
