@@ -8,7 +8,6 @@
 
 enum { GET, PUT, APPEND };
 
-#define PUTS 0 /* topic: what helps a get that the state cannot grow into */
 #define LAST_USE_BYTES_MAX (1ull << 30) /* looked through for the last use of unknown outcomes */
 
 static void prepare(struct history *history)
@@ -115,6 +114,58 @@ static void find_last_uses(const struct self *self, struct search_op *ops, size_
     }
 }
 
+/* What a get returned begins with what some put wrote, unless nothing was put before. */
+struct puts {
+    struct map texts;   /* text -> its id + 1 */
+    struct map lengths; /* bytes -> not NULL */
+};
+
+static void note_put(struct puts *puts, const struct self *self, const struct search_op *put)
+{
+    struct slice text = text_of(self, put->a);
+
+    (void)map_set(&puts->texts, text, (void *)(uintptr_t)(put->a + 1));
+    (void)map_set_u64(&puts->lengths, text.size, puts);
+}
+
+/* The text whose put could help a get, once the state cannot grow into what it returned. */
+static int64_t put_wanted(const struct puts *puts, struct slice seen)
+{
+    int64_t wanted = SEARCH_NO_TOPIC;
+    const struct map_entry *length;
+    size_t position = 0;
+
+    while ((length = map_next(&puts->lengths, &position)) != NULL) {
+        uint64_t size;
+        uintptr_t found;
+
+        memcpy(&size, length->key.data, sizeof(size));
+        if (size > seen.size)
+            continue;
+        found = (uintptr_t)map_find(&puts->texts, slice_of(seen.data, size));
+        if (found != 0)
+            wanted = wanted == SEARCH_NO_TOPIC ? (int64_t)found - 1 : SEARCH_ANY_TOPIC;
+    }
+    return wanted;
+}
+
+static void find_topics(const struct self *self, struct search_op *ops, size_t count)
+{
+    struct puts puts = {0};
+
+    for (size_t i = 0; i < count; i++) {
+        if (ops[i].function != PUT)
+            continue;
+        ops[i].produces = ops[i].a;
+        note_put(&puts, self, &ops[i]);
+    }
+    for (size_t i = 0; i < count; i++)
+        if (ops[i].function == GET)
+            ops[i].wants = put_wanted(&puts, text_of(self, ops[i].a));
+    map_close(&puts.texts);
+    map_close(&puts.lengths);
+}
+
 static void *open_kv(const struct history *history, struct search_op *ops, size_t count)
 {
     struct self *self = check_calloc(1, sizeof(*self));
@@ -127,11 +178,8 @@ static void *open_kv(const struct history *history, struct search_op *ops, size_
         op->a = intern_put(&self->texts, intern_get(&history->values, (uint32_t)op->a));
         op->is_always = op->function != GET;
         op->is_blind = op->function == PUT;
-        if (op->function == PUT)
-            op->produces = PUTS;
-        if (op->function == GET)
-            op->wants = PUTS;
     }
+    find_topics(self, ops, count);
     find_last_uses(self, ops, count);
     return self;
 }

@@ -189,8 +189,10 @@ static void find_producers(struct search *search)
     for (uint32_t i = 0; i < search->event_count; i++) {
         struct search_op *op = &search->ops[search->events[i].op];
 
-        if (!search->events[i].is_return && op->produces != SEARCH_NO_TOPIC)
+        if (!search->events[i].is_return && op->produces != SEARCH_NO_TOPIC) {
             (void)map_set_u64(&last, (uint64_t)op->produces, (void *)(uintptr_t)(i + 1));
+            (void)map_set_u64(&last, (uint64_t)SEARCH_ANY_TOPIC, (void *)(uintptr_t)(i + 1));
+        }
         if (search->events[i].is_return && op->wants != SEARCH_NO_TOPIC) {
             uintptr_t at = (uintptr_t)map_find_u64(&last, (uint64_t)op->wants);
 
@@ -267,6 +269,11 @@ static void note_stuck(struct search *search, uint32_t at)
         search->stuck_states[search->stuck_state_count++] = state;
 }
 
+static bool is_producer(const struct search_op *op, int64_t topic)
+{
+    return op->produces == topic || (topic == SEARCH_ANY_TOPIC && op->produces != SEARCH_NO_TOPIC);
+}
+
 static bool has_producer(const struct search *search, const struct search_op *op)
 {
     uint32_t slot;
@@ -276,7 +283,7 @@ static bool has_producer(const struct search *search, const struct search_op *op
     if (op->producer_at >= search->cursor)
         return true; /* still to come */
     EACH_SLOT(search, search->open, done_of(search), slot)
-    if (op_in(search, slot) != op && op_in(search, slot)->produces == op->wants)
+    if (op_in(search, slot) != op && is_producer(op_in(search, slot), op->wants))
         return true;
     return false;
 }

@@ -45,6 +45,7 @@
 struct verdict;
 
 #define SEARCH_NO_TOPIC INT64_MIN
+#define SEARCH_ANY_TOPIC (INT64_MIN + 1) /* wanted: any producer will do */
 
 struct search_op {
     const struct operation *source;
