@@ -85,6 +85,8 @@ struct self {
     struct map told; /* value -> its place in `until`, + 1: values that a read or a cas names */
     uint32_t *until; /* the last line whose operation can tell that value from another */
     size_t count;
+    int64_t untold; /* the name of all others */
+    bool has_untold;
 };
 
 static uint32_t *until_of(struct self *self, int64_t value)
@@ -163,10 +165,18 @@ static uint32_t last_use(struct self *self, const struct misses *misses, int64_t
 }
 
 /* Values that no read returned and no cas expects are all the same to everybody: one name for all
- * of them makes the writes of them equal. */
+ * of them makes the writes of them equal. When there is but one it keeps its own. */
+static void note_untold(struct self *self, int64_t value)
+{
+    if (until_of(self, value) != NULL || (self->has_untold && self->untold == value))
+        return;
+    self->untold = self->has_untold ? NOBODY_READS : value;
+    self->has_untold = true;
+}
+
 static int64_t told_value(struct self *self, int64_t value)
 {
-    return until_of(self, value) != NULL ? value : NOBODY_READS;
+    return until_of(self, value) != NULL ? value : self->untold;
 }
 
 static void *open_register(const struct history *history, struct search_op *ops, size_t count)
@@ -185,6 +195,9 @@ static void *open_register(const struct history *history, struct search_op *ops,
     }
     bool is_known = carry_on(self, ops, count);
 
+    for (size_t i = 0; i < count; i++)
+        if (ops[i].function == WRITE || ops[i].function == CAS)
+            note_untold(self, ops[i].function == WRITE ? ops[i].a : ops[i].b);
     for (size_t i = 0; i < count; i++) {
         struct search_op *op = &ops[i];
 

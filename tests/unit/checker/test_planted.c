@@ -213,7 +213,7 @@ static void one_bad_key_of_many__named(void **state)
 static void text_and_json__name_the_stuck_operation_and_the_states(void **state)
 {
     static const char text[] =
-        DID(1, "write", "1") DID(1, "cas", "[1,2]") CALL(5, "write", "7") GOT(2, "read", "1");
+        DID(1, "write", "1") DID(1, "cas", "[1,2]") CALL(5, "cas", "[7,2]") GOT(2, "read", "1");
     struct judged judged;
     char *shown = NULL;
     size_t size = 0;
