@@ -241,6 +241,7 @@ static int64_t initial(void *user)
 {
     struct self *self = user;
 
+    memset(self->scratch, 0, state_words(self) * sizeof(*self->scratch));
     return state_put(self, self->scratch);
 }
 

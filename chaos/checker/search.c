@@ -9,7 +9,10 @@
 #define CONFIGURATION_HEAD 2 /* words: event and state; done and must follow */
 #define IDLE_SLOT 0          /* a bit of `must` that no operation has: the last one was idle */
 #define STEPS_PER_LOOK 1024  /* at the clock and at the memory */
-#define NO_OP UINT32_MAX
+#define FREE_FIRST 1         /* free operations at one event, in the first round */
+#define FREE_LAST 4
+#define FREE_UNLIMITED UINT32_MAX
+#define EVENT_BITS 32 /* of the first word; how many free ones took effect there is above them */
 
 struct event {
     uint32_t op;
@@ -48,6 +51,8 @@ struct search {
     uint64_t round;
     struct memo memo;
     uint64_t steps;
+    uint32_t free_max; /* so many of unknown outcome may take effect at one event */
+    bool was_cut;      /* one more was wanted */
 
     /* The furthest event that stopped a configuration, and the states it stopped in. */
     uint32_t stuck_at;
@@ -84,6 +89,11 @@ static uint64_t *must_of(const struct search *search)
 static int64_t state_of(const struct search *search)
 {
     return (int64_t)search->now[1];
+}
+
+static uint32_t free_used(const struct search *search)
+{
+    return (uint32_t)(search->now[0] >> EVENT_BITS);
 }
 
 static size_t configuration_words(const struct search *search)
@@ -351,7 +361,8 @@ static bool settle(struct search *search)
         else if (!op->is_free && !search->model->is_quiet(search->self, op, state_of(search)))
             bit_set(must, op->slot);
     }
-    search->now[0] = search->cursor;
+    if (search->cursor > from)
+        search->now[0] = search->cursor;
     if (was_quiet || search->cursor > from)
         bit_clear(must, IDLE_SLOT);
     if (search->cursor == search->event_count)
@@ -465,6 +476,10 @@ static void find_candidates(struct search *search)
             continue;
         if (after == state_of(search) && !bit_has(must_of(search), slot) && !op->is_blind)
             continue; /* a blind one may still hide others */
+        if (op->is_free && free_used(search) >= search->free_max) {
+            search->was_cut = true;
+            continue;
+        }
         search->candidates[search->candidate_count++] = (struct candidate){
             .op = search->slot_op[slot],
             .is_help = !is_first_legal && op != first && is_legal(search, first, after),
@@ -508,6 +523,8 @@ static void take_effect(struct search *search, const struct candidate *candidate
     else
         bit_clear(must, IDLE_SLOT);
     search->now[1] = (uint64_t)candidate->after;
+    if (op->is_free && search->free_max != FREE_UNLIMITED)
+        search->now[0] += 1ull << EVENT_BITS;
 }
 
 /* ---- the search ---- */
@@ -534,7 +551,7 @@ static bool next_candidate(struct search *search, struct candidate *candidate)
     uint64_t *frame = search->stack + (search->depth - 1) * (words + 1);
 
     memcpy(search->now, frame, words * sizeof(*frame));
-    cross_back_to(search, (uint32_t)frame[0]);
+    cross_back_to(search, (uint32_t)frame[0]); /* the event's bits */
     find_candidates(search);
     if (frame[words] >= search->candidate_count)
         return false;
@@ -596,6 +613,37 @@ static enum verdict_kind run(struct search *search, const struct search_limits *
             push(search);
     }
     return VERDICT_INVALID;
+}
+
+static void begin_again(struct search *search)
+{
+    size_t words = configuration_words(search);
+
+    memo_close(&search->memo);
+    memo_init(&search->memo, words);
+    memset(search->now, 0, words * sizeof(*search->now));
+    memset(search->open, 0, search->set_words * sizeof(*search->open));
+    search->cursor = 0;
+    search->was_cut = false;
+    search->stuck_at = 0;
+}
+
+/* Operations of unknown outcome are what makes a search explode, and few of them are needed to
+ * explain what was seen: so the whole search is done with few at each event, then with more.
+ * Without any left out, or when none was wanted, its answer is final. */
+static enum verdict_kind run_widening(struct search *search, const struct search_limits *limits,
+                                      const char **limit)
+{
+    enum verdict_kind kind;
+
+    for (search->free_max = FREE_FIRST;; search->free_max *= 2) {
+        if (search->free_max > FREE_LAST)
+            search->free_max = FREE_UNLIMITED;
+        kind = run(search, limits, limit);
+        if (kind != VERDICT_INVALID || !search->was_cut)
+            return kind;
+        begin_again(search);
+    }
 }
 
 static void open_search(struct search *search, const struct history *history,
@@ -663,7 +711,7 @@ void search_run(const struct search_model *model, const struct history *history,
     const char *limit = NULL;
 
     open_search(&search, history, operations, count);
-    verdict->kind = run(&search, limits, &limit);
+    verdict->kind = run_widening(&search, limits, &limit);
     verdict->step_count += search.steps;
     if (verdict->kind == VERDICT_INVALID)
         tell_stuck(&search, operations, count, verdict);
