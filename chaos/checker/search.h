@@ -35,7 +35,9 @@
  *   useless   A free operation is dropped after the last event that could tell its effect
  *             (search_op.back, set by the model).
  *   memo      A configuration that was tried, or a better one.
- */
+ *
+ * Free operations are what makes a search explode, so it is first done with few of them at each
+ * event, and again with more as long as that fails for want of one. */
 
 #ifndef CHAOS_CHECKER_SEARCH_H
 #define CHAOS_CHECKER_SEARCH_H
