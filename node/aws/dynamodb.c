@@ -33,14 +33,29 @@ void dynamodb_table_release(struct dynamodb_table *table)
     free(table);
 }
 
+static struct table_key_part key_part_of(const Skein__Wire__TableAttribute *attribute)
+{
+    return (struct table_key_part){slice_text(attribute->name), (enum item_type)attribute->type};
+}
+
+static bool makes_sense(const Skein__Wire__Table *record)
+{
+    if (record == NULL || record->id.len != TABLE_ID_BYTES || record->n_keys == 0 ||
+        record->n_keys > TABLE_KEY_PARTS_MAX || record->n_local_indexes > TABLE_INDEXES_MAX)
+        return false;
+    for (size_t i = 0; i < record->n_local_indexes; i++)
+        if (record->local_indexes[i]->sort == NULL)
+            return false;
+    return true;
+}
+
 /* NULL when the record makes no sense. */
 static struct dynamodb_table *table_of(struct slice value, uint64_t revision)
 {
     Skein__Wire__Table *record = skein__wire__table__unpack(NULL, value.size, value.data);
     struct dynamodb_table *table;
 
-    if (record == NULL || record->id.len != TABLE_ID_BYTES || record->n_keys == 0 ||
-        record->n_keys > TABLE_KEY_PARTS_MAX) {
+    if (!makes_sense(record)) {
         skein__wire__table__free_unpacked(record, NULL);
         return NULL;
     }
@@ -49,9 +64,13 @@ static struct dynamodb_table *table_of(struct slice value, uint64_t revision)
     table->revision = revision;
     table->record = record;
     table->schema.part_count = record->n_keys;
-    for (size_t i = 0; i < record->n_keys; i++) {
-        table->schema.parts[i].name = slice_text(record->keys[i]->name);
-        table->schema.parts[i].type = (enum item_type)record->keys[i]->type;
+    for (size_t i = 0; i < record->n_keys; i++)
+        table->schema.parts[i] = key_part_of(record->keys[i]);
+    for (size_t i = 0; i < record->n_local_indexes; i++) {
+        table->index_sorts[i] = record->local_indexes[i]->sort;
+        table->index_schemas[i].part_count = 2;
+        table->index_schemas[i].parts[0] = table->schema.parts[0];
+        table->index_schemas[i].parts[1] = key_part_of(table->index_sorts[i]);
     }
     return table;
 }
@@ -207,6 +226,24 @@ void dynamodb_fail(struct dynamodb_call *call, enum error rc)
     refuse(call, fault.status, fault.code, fault.message, slice_of(NULL, 0));
 }
 
+static const char *index_fault_text(enum table_outcome outcome)
+{
+    switch ((int)outcome) {
+    case TABLE_INDEX_TYPE:
+        return "The update expression attempted to update the secondary index key to unsupported "
+               "type";
+    case TABLE_INDEX_EMPTY:
+        return "One or more parameter values are not valid. The update expression attempted to "
+               "update a secondary index key to a value that is not supported. The AttributeValue "
+               "for a key attribute cannot contain an empty value.";
+    case TABLE_INDEX_TOO_LARGE:
+        return "One or more parameter values were invalid: Aggregated size of all range keys has "
+               "exceeded the size limit of 1024 bytes";
+    default:
+        return NULL;
+    }
+}
+
 static const char *update_fault_text(enum item_update_fault fault)
 {
     switch (fault) {
@@ -238,7 +275,7 @@ static const char *update_fault_text(enum item_update_fault fault)
 
 void dynamodb_fail_outcome(struct dynamodb_call *call, const Skein__Wire__TableReply *reply)
 {
-    const char *text = NULL;
+    const char *text = index_fault_text((enum table_outcome)reply->outcome);
 
     if (reply->outcome == TABLE_CONDITION_FAILED) {
         struct buffer item = BUFFER_INIT(BUFFER_UNLIMITED);
@@ -253,7 +290,10 @@ void dynamodb_fail_outcome(struct dynamodb_call *call, const Skein__Wire__TableR
         buffer_close(&item);
         return;
     }
-    if (reply->outcome > TABLE_UPDATE_FAULT)
+    if (reply->outcome == TABLE_UPDATE_FAULT + ITEM_UPDATE_WRONG_TYPE &&
+        dynamodb_member(call, "AttributeUpdates") != NULL)
+        text = "Type mismatch for attribute to update";
+    else if (reply->outcome > TABLE_UPDATE_FAULT)
         text = update_fault_text((enum item_update_fault)(reply->outcome - TABLE_UPDATE_FAULT));
     if (text != NULL) {
         dynamodb_invalid(call, text);
@@ -282,7 +322,7 @@ bool dynamodb_flag(const struct dynamodb_call *call, const char *name, bool miss
 {
     const json_t *value = dynamodb_member(call, name);
 
-    return value == NULL ? missing : json_is_true(value);
+    return value == NULL ? missing : dynamodb_shape_is_true(value);
 }
 
 bool dynamodb_text_is(const struct dynamodb_call *call, const char *name, const char *value)
@@ -405,17 +445,20 @@ const char *dynamodb_check_item_key(struct arena *arena, const struct table_sche
 const char *dynamodb_read_key(struct arena *arena, const struct table_schema *schema,
                               const json_t *key, struct buffer *item)
 {
-    struct item_value attributes;
-    size_t part;
-    enum table_key_fault fault;
     const char *why = dynamodb_value_put_item(arena, item, key);
 
-    if (why != NULL)
-        return why;
-    attributes = item_root(buffer_slice(item));
-    fault = table_key_check(schema, &attributes, &part);
-    if (item_count(&attributes) != schema->part_count || fault == TABLE_KEY_MISSING ||
-        fault == TABLE_KEY_TYPE)
+    return why != NULL ? why : dynamodb_check_key(arena, schema, buffer_slice(item), false);
+}
+
+const char *dynamodb_check_key(struct arena *arena, const struct table_schema *schema,
+                               struct slice key, bool may_have_more)
+{
+    struct item_value attributes = item_root(key);
+    size_t part;
+    enum table_key_fault fault = table_key_check(schema, &attributes, &part);
+
+    if ((!may_have_more && item_count(&attributes) != schema->part_count) ||
+        fault == TABLE_KEY_MISSING || fault == TABLE_KEY_TYPE)
         return "The provided key element does not match the schema";
     return fault == TABLE_KEY_OK ? NULL : key_fault_text(arena, schema, fault, part, ITEM_S);
 }
@@ -429,6 +472,57 @@ uint32_t dynamodb_row_key(struct dynamodb *dynamodb, const struct dynamodb_table
 
     table_key_put_row(key, id.data, &table->schema, &attributes, &hash_part);
     return shard_router_shard_of(dynamodb->with.router, id, hash_part);
+}
+
+uint32_t dynamodb_place_command(struct dynamodb *dynamodb, struct dynamodb_table *table,
+                                struct slice item, struct buffer *key,
+                                Skein__Wire__TableCommand *command)
+{
+    struct item_value attributes = item_root(item);
+    struct slice id = slice_of(table->record->id.data, table->record->id.len);
+    struct slice hash_part;
+
+    table_key_put_row(key, id.data, &table->schema, &attributes, &hash_part);
+    command->key = (ProtobufCBinaryData){key->size, key->data};
+    command->n_index_sorts = table->record->n_local_indexes;
+    if (command->n_index_sorts > 0) {
+        command->index_sorts = table->index_sorts;
+        command->hash_bytes = (uint32_t)hash_part.size;
+    }
+    return shard_router_shard_of(dynamodb->with.router, id, hash_part);
+}
+
+const char *dynamodb_check_index_keys(struct arena *arena, const struct dynamodb_table *table,
+                                      struct slice item)
+{
+    struct item_value attributes = item_root(item);
+    struct item_value value;
+
+    for (size_t i = 0; i < table->record->n_local_indexes; i++) {
+        const struct table_key_part *part = &table->index_schemas[i].parts[1];
+        const char *index = table->record->local_indexes[i]->name;
+
+        if (!item_find(&attributes, part->name, &value))
+            continue;
+        if (value.type != part->type)
+            return arena_printf(arena,
+                                "One or more parameter values were invalid: Type mismatch for "
+                                "Index Key %.*s Expected: %s Actual: %s IndexName: %s",
+                                (int)part->name.size, (const char *)part->name.data,
+                                item_type_name(part->type), item_type_name(value.type), index);
+        if (value.bytes.size == 0)
+            return arena_printf(arena,
+                                "One or more parameter values are not valid. A value specified for "
+                                "a secondary index key is not supported. The AttributeValue for a "
+                                "key attribute cannot contain an empty %s value. IndexName: %s, "
+                                "IndexKey: %.*s",
+                                value.type == ITEM_B ? "binary" : "string", index,
+                                (int)part->name.size, (const char *)part->name.data);
+        if (value.bytes.size > TABLE_SORT_BYTES_MAX)
+            return "One or more parameter values were invalid: Aggregated size of all range keys "
+                   "has exceeded the size limit of 1024 bytes";
+    }
+    return NULL;
 }
 
 /* ---- capacity -------------------------------------------------------------------------------- */
@@ -452,6 +546,14 @@ bool dynamodb_wants_capacity(const struct dynamodb_call *call)
     return wanted != NULL && strcmp(wanted, "NONE") != 0;
 }
 
+void dynamodb_write_part_units(struct json_write *json, uint64_t half_units)
+{
+    json_begin_object(json);
+    json_key(json, "CapacityUnits");
+    json_fixed(json, half_units * 5, 1);
+    json_end_object(json);
+}
+
 void dynamodb_write_units(struct json_write *json, const char *table, uint64_t half_units,
                           bool has_indexes)
 {
@@ -461,10 +563,7 @@ void dynamodb_write_units(struct json_write *json, const char *table, uint64_t h
     json_fixed(json, half_units * 5, 1);
     if (has_indexes) {
         json_key(json, "Table");
-        json_begin_object(json);
-        json_key(json, "CapacityUnits");
-        json_fixed(json, half_units * 5, 1);
-        json_end_object(json);
+        dynamodb_write_part_units(json, half_units);
     }
     json_end_object(json);
 }

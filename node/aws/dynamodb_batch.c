@@ -52,13 +52,16 @@ static const struct shape write_shape[] = {{"RequestItems", SHAPE_MAP, .of = wri
 
 static const char *const get_expressions[] = {"ProjectionExpression", NULL};
 static const char *const get_legacy[] = {"AttributesToGet", NULL};
-static const struct dynamodb_expression_rules get_rules = {get_expressions, get_legacy};
+static const struct dynamodb_expression_rules get_rules = {.expressions = get_expressions,
+                                                           .legacy = get_legacy};
 
 /* ---- a batch at work ------------------------------------------------------------------------- */
 
 struct batch_table { /* what is asked of one table */
+    const char *name;
     struct dynamodb_table *table;
     const json_t *request;
+    struct dynamodb_expressions expressions;
     struct buffer projection;
     bool is_strong;
     uint64_t half_units;
@@ -70,7 +73,8 @@ struct batch_part { /* one row */
     const json_t *request; /* the key or the write, as it was sent */
     struct shard_request shard;
     struct buffer item;
-    struct slice key; /* row key, in the arena */
+    struct slice key;                  /* row key, in the arena */
+    Skein__Wire__TableCommand command; /* for a write */
     uint32_t shard_number;
     bool is_put;
     bool is_unprocessed;
@@ -280,16 +284,15 @@ static ProtobufCBinaryData field_of(struct slice bytes)
 static void send_write(struct batch_part *part)
 {
     struct dynamodb_call *call = &part->batch->call;
-    Skein__Wire__TableCommand command = SKEIN__WIRE__TABLE_COMMAND__INIT;
+    Skein__Wire__TableCommand *command = &part->command;
     struct buffer packed = BUFFER_INIT(BUFFER_UNLIMITED);
 
-    command.kind = part->is_put ? TABLE_PUT : TABLE_DELETE;
-    command.key = field_of(part->key);
-    command.wants_sizes = dynamodb_wants_capacity(call);
+    command->kind = part->is_put ? TABLE_PUT : TABLE_DELETE;
+    command->wants_sizes = dynamodb_wants_capacity(call);
     if (part->is_put)
-        command.item = field_of(buffer_slice(&part->item));
-    CHECK(buffer_reserve(&packed, skein__wire__table_command__get_packed_size(&command)) == OK);
-    packed.size = skein__wire__table_command__pack(&command, packed.data);
+        command->item = field_of(buffer_slice(&part->item));
+    CHECK(buffer_reserve(&packed, skein__wire__table_command__get_packed_size(command)) == OK);
+    packed.size = skein__wire__table_command__pack(command, packed.data);
     shard_router_write(call->dynamodb->with.router, &part->shard, part->shard_number,
                        SHARD_ENGINE_TABLE, buffer_slice(&packed), DYNAMODB_DEADLINE_MS, on_reply);
     buffer_close(&packed);
@@ -324,23 +327,7 @@ static void send_all(struct batch_call *batch)
     }
 }
 
-/* ---- reading the request --------------------------------------------------------------------- */
-
-/* The row key of the part's item or key; no two parts may have the same. */
-static const char *place_part(struct batch_part *part)
-{
-    struct dynamodb_call *call = &part->batch->call;
-    struct buffer key = BUFFER_INIT(BUFFER_UNLIMITED);
-
-    part->shard_number =
-        dynamodb_row_key(call->dynamodb, part->of->table, buffer_slice(&part->item), &key);
-    part->key = arena_copy(call->arena, buffer_slice(&key));
-    buffer_close(&key);
-    for (struct batch_part *other = part->batch->parts; other < part; other++)
-        if (slice_equal(other->key, part->key))
-            return "Provided list of item keys contains duplicates";
-    return NULL;
-}
+/* ---- reading the request: first what needs no table ------------------------------------------ */
 
 static struct batch_part *add_part(struct batch_call *batch, struct batch_table *of,
                                    const json_t *request)
@@ -354,20 +341,6 @@ static struct batch_part *add_part(struct batch_call *batch, struct batch_table 
     return part;
 }
 
-static const char *read_put(struct batch_part *part, const json_t *item)
-{
-    struct dynamodb_call *call = &part->batch->call;
-    const char *why = dynamodb_value_put_item(call->arena, &part->item, item);
-
-    part->is_put = true;
-    if (why == NULL && item_size_whole(buffer_slice(&part->item)) > ITEM_BYTES_MAX)
-        why = "Item size has exceeded the maximum allowed size";
-    if (why == NULL)
-        why = dynamodb_check_item_key(call->arena, &part->of->table->schema,
-                                      buffer_slice(&part->item));
-    return why;
-}
-
 static const char *read_write(struct batch_call *batch, struct batch_table *of,
                               const json_t *request)
 {
@@ -379,12 +352,13 @@ static const char *read_write(struct batch_call *batch, struct batch_table *of,
     if (json_is_object(put) == json_is_object(remove))
         return "Supplied AttributeValue has more than one datatypes set, must contain exactly one "
                "of the supported datatypes";
-    if (json_is_object(put))
-        why = read_put(part, json_object_get(put, "Item"));
-    else
-        why = dynamodb_read_key(batch->call.arena, &of->table->schema,
-                                json_object_get(remove, "Key"), &part->item);
-    return why != NULL ? why : place_part(part);
+    part->is_put = json_is_object(put);
+    why = dynamodb_value_put_item(batch->call.arena, &part->item,
+                                  part->is_put ? json_object_get(put, "Item")
+                                               : json_object_get(remove, "Key"));
+    if (why == NULL && part->is_put && item_size_whole(buffer_slice(&part->item)) > ITEM_BYTES_MAX)
+        why = "Item size has exceeded the maximum allowed size";
+    return why;
 }
 
 static const char *read_writes(struct batch_call *batch, struct batch_table *of)
@@ -399,21 +373,31 @@ static const char *read_writes(struct batch_call *batch, struct batch_table *of)
 static const char *read_projection(struct batch_call *batch, struct batch_table *of)
 {
     struct arena *arena = batch->call.arena;
-    struct dynamodb_expressions expressions;
     struct expression_paths paths = {0};
     const json_t *attributes = json_object_get(of->request, "AttributesToGet");
-    const char *why = dynamodb_expressions_check(&expressions, arena, of->request, &get_rules);
+    const char *why = dynamodb_expressions_check(&of->expressions, arena, of->request, &get_rules);
 
     if (why == NULL && json_is_array(attributes))
         why = dynamodb_read_attributes_to_get(arena, attributes, &paths);
     if (why == NULL)
-        why = dynamodb_expressions_bind(&expressions);
+        why = dynamodb_expressions_bind(&of->expressions);
     if (why == NULL && !json_is_array(attributes))
-        why = dynamodb_parse_projection(&expressions, "ProjectionExpression", &paths);
+        why = dynamodb_parse_projection(&of->expressions, "ProjectionExpression", &paths);
     if (why == NULL)
-        why = dynamodb_expressions_close(&expressions);
+        why = dynamodb_expressions_close(&of->expressions);
     if (why == NULL && paths.count > 0)
         expression_put_paths(&of->projection, &paths);
+    return why;
+}
+
+static const char *read_get(struct batch_call *batch, struct batch_table *of, const json_t *key)
+{
+    struct batch_part *part = add_part(batch, of, key);
+    const char *why = dynamodb_value_put_item(batch->call.arena, &part->item, key);
+
+    for (struct batch_part *other = batch->parts; why == NULL && other < part; other++)
+        if (other->of == of && slice_equal(buffer_slice(&other->item), buffer_slice(&part->item)))
+            why = "Provided list of item keys contains duplicates";
     return why;
 }
 
@@ -422,35 +406,90 @@ static const char *read_gets(struct batch_call *batch, struct batch_table *of)
     const json_t *keys = json_object_get(of->request, "Keys");
     const char *why = read_projection(batch, of);
 
-    of->is_strong = json_is_true(json_object_get(of->request, "ConsistentRead"));
-    for (size_t i = 0; i < json_array_size(keys) && why == NULL; i++) {
-        struct batch_part *part = add_part(batch, of, json_array_get(keys, i));
+    of->is_strong = dynamodb_shape_is_true(json_object_get(of->request, "ConsistentRead"));
+    for (size_t i = 0; i < json_array_size(keys) && why == NULL; i++)
+        why = read_get(batch, of, json_array_get(keys, i));
+    return why;
+}
 
-        why = dynamodb_read_key(batch->call.arena, &of->table->schema, part->request, &part->item);
+static const char *read_requests(struct batch_call *batch)
+{
+    json_t *map = json_object_get(batch->call.input, "RequestItems");
+    const char *why = NULL;
+
+    for (void *at = json_object_iter(map); at != NULL && why == NULL;
+         at = json_object_iter_next(map, at)) {
+        struct batch_table *of = &batch->tables[batch->table_count++];
+
+        of->name = json_object_iter_key(at);
+        of->request = json_object_iter_value(at);
+        buffer_init(&of->projection, BUFFER_UNLIMITED);
+        why = batch->is_write ? read_writes(batch, of) : read_gets(batch, of);
+    }
+    return why;
+}
+
+/* ---- then the tables, and what they say of the keys --------------------------------------------
+ */
+
+static const char *check_part(const struct batch_part *part)
+{
+    struct arena *arena = part->batch->call.arena;
+    const struct dynamodb_table *table = part->of->table;
+    const char *why =
+        dynamodb_check_key(arena, &table->schema, buffer_slice(&part->item), part->is_put);
+
+    if (why == NULL && part->is_put)
+        why = dynamodb_check_index_keys(arena, table, buffer_slice(&part->item));
+    return why;
+}
+
+/* The row key of the part's item or key; no two parts may have the same. */
+static const char *place_part(struct batch_part *part)
+{
+    struct dynamodb_call *call = &part->batch->call;
+    struct buffer key = BUFFER_INIT(BUFFER_UNLIMITED);
+
+    skein__wire__table_command__init(&part->command);
+    part->shard_number = dynamodb_place_command(call->dynamodb, part->of->table,
+                                                buffer_slice(&part->item), &key, &part->command);
+    part->key = arena_copy(call->arena, buffer_slice(&key));
+    part->command.key = field_of(part->key);
+    buffer_close(&key);
+    for (struct batch_part *other = part->batch->parts; other < part; other++)
+        if (slice_equal(other->key, part->key))
+            return "Provided list of item keys contains duplicates";
+    return NULL;
+}
+
+static const char *place_table(struct batch_call *batch, const struct batch_table *of)
+{
+    const char *why = dynamodb_expressions_check_table(&of->expressions, of->table);
+
+    for (size_t i = 0; i < batch->part_count && why == NULL; i++) {
+        if (batch->parts[i].of != of)
+            continue;
+        why = check_part(&batch->parts[i]);
         if (why == NULL)
-            why = place_part(part);
+            why = place_part(&batch->parts[i]);
     }
     return why;
 }
 
 /* False: answered. */
-static bool read_tables(struct batch_call *batch)
+static bool find_tables(struct batch_call *batch)
 {
     struct dynamodb_call *call = &batch->call;
-    json_t *map = json_object_get(call->input, "RequestItems");
 
-    for (void *at = json_object_iter(map); at != NULL; at = json_object_iter_next(map, at)) {
-        struct batch_table *of = &batch->tables[batch->table_count];
+    for (size_t i = 0; i < batch->table_count; i++) {
+        struct batch_table *of = &batch->tables[i];
         const char *why;
 
-        if (!dynamodb_find_table(call, json_object_iter_key(at)))
+        if (!dynamodb_find_table(call, of->name))
             return false;
         of->table = call->table; /* the reference moves */
         call->table = NULL;
-        of->request = json_object_iter_value(at);
-        buffer_init(&of->projection, BUFFER_UNLIMITED);
-        batch->table_count++;
-        why = batch->is_write ? read_writes(batch, of) : read_gets(batch, of);
+        why = place_table(batch, of);
         if (why != NULL) {
             dynamodb_invalid(call, why);
             return false;
@@ -463,6 +502,7 @@ static void start_batch(struct dynamodb_call *call, bool is_write)
 {
     struct batch_call *batch = container_of(call, struct batch_call, call);
     json_t *map = json_object_get(call->input, "RequestItems");
+    const char *why;
     size_t count = 0;
 
     call->release = release_batch;
@@ -472,14 +512,15 @@ static void start_batch(struct dynamodb_call *call, bool is_write)
 
         count += json_array_size(is_write ? value : json_object_get(value, "Keys"));
     }
-    if (count > (is_write ? WRITES_MAX : GETS_MAX)) {
-        dynamodb_invalid(call, is_write ? "Too many items requested for the BatchWriteItem call"
-                                        : "Too many items requested for the BatchGetItem call");
-        return;
-    }
     batch->tables = arena_alloc(call->arena, json_object_size(map) * sizeof(*batch->tables));
     batch->parts = arena_alloc(call->arena, count * sizeof(*batch->parts));
-    if (read_tables(batch))
+    why = read_requests(batch);
+    if (why == NULL && count > (is_write ? WRITES_MAX : GETS_MAX))
+        why = is_write ? "Too many items requested for the BatchWriteItem call"
+                       : "Too many items requested for the BatchGetItem call";
+    if (why != NULL)
+        dynamodb_invalid(call, why);
+    else if (find_tables(batch))
         send_all(batch);
 }
 

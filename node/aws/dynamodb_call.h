@@ -29,6 +29,8 @@ struct dynamodb_table {
     uint64_t revision;
     Skein__Wire__Table *record;
     struct table_schema schema;
+    struct table_schema index_schemas[TABLE_INDEXES_MAX]; /* of the local indexes, by number */
+    Skein__Wire__TableAttribute *index_sorts[TABLE_INDEXES_MAX];
 };
 
 struct dynamodb_call {
@@ -89,16 +91,28 @@ void dynamodb_table_release(struct dynamodb_table *table);
 
 /* ---- keys ---- */
 
-/* Both give NULL, or why the service refuses them. */
+/* All give NULL, or why the service refuses them. */
 const char *dynamodb_check_item_key(struct arena *arena, const struct table_schema *schema,
                                     struct slice item);
+/* A key in the form of an item: the attributes of the schema, and no others unless it may. */
+const char *dynamodb_check_key(struct arena *arena, const struct table_schema *schema,
+                               struct slice key, bool may_have_more);
 /* A Key: exactly the attributes of the schema. Appends it as an item. */
 const char *dynamodb_read_key(struct arena *arena, const struct table_schema *schema,
                               const json_t *key, struct buffer *item);
 
+/* The attributes of a checked item that local indexes sort by: fit for that? */
+const char *dynamodb_check_index_keys(struct arena *arena, const struct dynamodb_table *table,
+                                      struct slice item);
+
 /* Appends the row key of a checked item and gives its shard. */
 uint32_t dynamodb_row_key(struct dynamodb *dynamodb, const struct dynamodb_table *table,
                           struct slice item, struct buffer *key);
+/* The same for a change of the row: also fills in what the table's indexes need to follow it. The
+ * command borrows `key` and the table. */
+uint32_t dynamodb_place_command(struct dynamodb *dynamodb, struct dynamodb_table *table,
+                                struct slice item, struct buffer *key,
+                                Skein__Wire__TableCommand *command);
 
 /* ---- capacity ---- */
 
@@ -111,5 +125,7 @@ bool dynamodb_wants_capacity(const struct dynamodb_call *call);
 /* {"TableName":..,"CapacityUnits":..} */
 void dynamodb_write_units(struct json_write *json, const char *table, uint64_t half_units,
                           bool has_indexes);
+/* {"CapacityUnits":..} */
+void dynamodb_write_part_units(struct json_write *json, uint64_t half_units);
 
 #endif

@@ -1,5 +1,6 @@
 #include "node/aws/dynamodb_describe.h"
 
+#include "node/aws/dynamodb_index.h"
 #include "node/aws/dynamodb_members.h"
 #include "proto/base/check.h"
 #include "proto/base/encode.h"
@@ -123,6 +124,7 @@ void dynamodb_write_description(struct json_write *json, const struct dynamodb_c
     json_fixed(json, record->created_ms, 3);
     write_attributes(json, record);
     write_billing(json, record);
+    dynamodb_write_local_indexes(json, call->arena, record, dynamodb_table_arn(call, record->name));
     json_member_u64(json, "ItemCount", 0);
     json_member_u64(json, "TableSizeBytes", 0);
     json_member_bool(json, "DeletionProtectionEnabled", record->is_protected);

@@ -45,12 +45,21 @@ static const char *check_values(struct arena *arena, const json_t *input, const 
                         names, count > 1 ? "are" : "is");
 }
 
+/* KeyConditions may stand beside any expression but its own. */
+static const char *const *legacy_rules(const json_t *input,
+                                       const struct dynamodb_expression_rules *rules)
+{
+    return rules->legacy_beside != NULL && member_of(input, "KeyConditionExpression") == NULL
+               ? rules->legacy_beside
+               : rules->legacy;
+}
+
 const char *dynamodb_expressions_check(struct dynamodb_expressions *expressions,
                                        struct arena *arena, const json_t *input,
                                        const struct dynamodb_expression_rules *rules)
 {
     const char *given = present(arena, input, rules->expressions);
-    const char *legacy = present(arena, input, rules->legacy);
+    const char *legacy = present(arena, input, legacy_rules(input, rules));
 
     *expressions = (struct dynamodb_expressions){arena, input, {.arena = arena}};
     if (given[0] != '\0' && legacy[0] != '\0')
@@ -60,8 +69,6 @@ const char *dynamodb_expressions_check(struct dynamodb_expressions *expressions,
                             legacy, given);
     if (given[0] == '\0' && member_of(input, NAMES) != NULL)
         return NAMES " can only be specified when using expressions";
-    if (legacy[0] != '\0' && strcmp(legacy, "AttributesToGet") != 0)
-        return arena_printf(arena, "Not supported here, use expressions instead: %s", legacy);
     return check_values(arena, input, rules->expressions);
 }
 
@@ -177,6 +184,36 @@ const char *dynamodb_expressions_close(struct dynamodb_expressions *expressions)
                             "Value provided in " VALUES " unused in expressions: keys: {%s}",
                             values);
     return NULL;
+}
+
+static bool is_opened(const struct dynamodb_expressions *expressions, struct slice name)
+{
+    for (size_t i = 0; i < expressions->source.opened_count; i++)
+        if (slice_equal(expressions->source.opened[i], name))
+            return true;
+    return false;
+}
+
+const char *dynamodb_expressions_check_table(const struct dynamodb_expressions *expressions,
+                                             const struct dynamodb_table *table)
+{
+    const struct table_key_part *part = NULL;
+    const char *what = "Key";
+
+    for (size_t i = 0; i < table->schema.part_count && part == NULL; i++)
+        if (is_opened(expressions, table->schema.parts[i].name))
+            part = &table->schema.parts[i];
+    for (size_t i = 0; i < table->record->n_local_indexes && part == NULL; i++)
+        if (is_opened(expressions, table->index_schemas[i].parts[1].name)) {
+            part = &table->index_schemas[i].parts[1];
+            what = "IndexKey";
+        }
+    if (part == NULL)
+        return NULL;
+    return arena_printf(expressions->arena,
+                        "Key attributes must be scalars; list random access '[]' and map lookup "
+                        "'.' are not allowed: %s: %.*s",
+                        what, (int)part->name.size, (const char *)part->name.data);
 }
 
 /* ---- expressions ----------------------------------------------------------------------------- */

@@ -19,9 +19,11 @@ struct dynamodb_expressions {
 struct dynamodb_expression_rules {
     const char *const *expressions;
     const char *const *legacy; /* what came before expressions */
+    /* Those of a Query without KeyConditionExpression; NULL: the same. */
+    const char *const *legacy_beside;
 };
 
-/* Checks which members there are. Legacy members are refused: they are not supported. */
+/* Checks which members there are: expressions, or what came before them, not both. */
 const char *dynamodb_expressions_check(struct dynamodb_expressions *expressions,
                                        struct arena *arena, const json_t *input,
                                        const struct dynamodb_expression_rules *rules);
@@ -38,6 +40,11 @@ const char *dynamodb_parse_projection(struct dynamodb_expressions *expressions, 
 /* AttributesToGet: the older form of a projection. */
 const char *dynamodb_read_attributes_to_get(struct arena *arena, const json_t *list,
                                             struct expression_paths *projection);
+
+/* Attributes that an expression parsed so far looks into, and that are keys of the table or of an
+ * index. */
+const char *dynamodb_expressions_check_table(const struct dynamodb_expressions *expressions,
+                                             const struct dynamodb_table *table);
 
 /* Names and values that nothing used. */
 const char *dynamodb_expressions_close(struct dynamodb_expressions *expressions);

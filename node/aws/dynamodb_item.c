@@ -2,6 +2,7 @@
 
 #include "node/aws/dynamodb_call.h"
 #include "node/aws/dynamodb_expression.h"
+#include "node/aws/dynamodb_legacy.h"
 #include "node/aws/dynamodb_members.h"
 #include "node/aws/dynamodb_value.h"
 #include "node/table/table_engine.h"
@@ -60,16 +61,17 @@ static const struct shape get_shape[] = {MEMBER_TABLE_NAME,
 
 static const char *const condition_expressions[] = {"ConditionExpression", NULL};
 static const char *const condition_legacy[] = {"Expected", "ConditionalOperator", NULL};
-static const struct dynamodb_expression_rules condition_rules = {condition_expressions,
-                                                                 condition_legacy};
+static const struct dynamodb_expression_rules condition_rules = {
+    .expressions = condition_expressions, .legacy = condition_legacy};
 static const char *const update_expressions[] = {"UpdateExpression", "ConditionExpression", NULL};
 static const char *const update_legacy[] = {"AttributeUpdates", "Expected", "ConditionalOperator",
                                             NULL};
-static const struct dynamodb_expression_rules update_rules = {update_expressions, update_legacy};
+static const struct dynamodb_expression_rules update_rules = {.expressions = update_expressions,
+                                                              .legacy = update_legacy};
 static const char *const projection_expressions[] = {"ProjectionExpression", NULL};
 static const char *const projection_legacy[] = {"AttributesToGet", NULL};
-static const struct dynamodb_expression_rules projection_rules = {projection_expressions,
-                                                                  projection_legacy};
+static const struct dynamodb_expression_rules projection_rules = {
+    .expressions = projection_expressions, .legacy = projection_legacy};
 
 /* ---- what the four share --------------------------------------------------------------------- */
 
@@ -77,6 +79,7 @@ struct item_call {
     struct dynamodb_call call;
     struct shard_request shard;
     struct buffer item; /* the new item, or the key */
+    struct dynamodb_expressions expressions;
     bool is_read;
     bool is_strong;
 };
@@ -139,10 +142,9 @@ static void send_command(struct item_call *item, Skein__Wire__TableCommand *comm
 {
     struct buffer key = BUFFER_INIT(TABLE_KEY_BYTES_MAX);
     struct buffer packed = BUFFER_INIT(BUFFER_UNLIMITED);
-    uint32_t shard =
-        dynamodb_row_key(item->call.dynamodb, item->call.table, buffer_slice(&item->item), &key);
+    uint32_t shard = dynamodb_place_command(item->call.dynamodb, item->call.table,
+                                            buffer_slice(&item->item), &key, command);
 
-    command->key = field_of(&key);
     command->wants_sizes = dynamodb_wants_capacity(&item->call);
     command->returns_on_failure =
         dynamodb_text_is(&item->call, "ReturnValuesOnConditionCheckFailure", "ALL_OLD");
@@ -174,7 +176,23 @@ static const char *check_old_or_none(enum table_returns returns)
     return "ReturnValues can only be ALL_OLD or NONE";
 }
 
-/* Binds, parses the condition into `encoded` (empty: none), and closes the expressions. */
+/* Expected with its ConditionalOperator into `encoded` (nothing when absent). */
+static const char *read_expected(const struct dynamodb_call *call, struct buffer *encoded)
+{
+    const json_t *expected = dynamodb_member(call, "Expected");
+    const struct expression *condition = NULL;
+    bool is_or;
+    const char *why =
+        dynamodb_legacy_operator(dynamodb_text(call, "ConditionalOperator"), expected, &is_or);
+
+    if (why == NULL && expected != NULL)
+        why = dynamodb_legacy_expected(call->arena, expected, is_or, &condition);
+    if (why == NULL && condition != NULL)
+        expression_put(encoded, condition);
+    return why;
+}
+
+/* Parses the condition into `encoded` (nothing when absent), and closes the expressions. */
 static const char *read_condition(struct dynamodb_expressions *expressions, struct buffer *encoded)
 {
     const struct expression *condition = NULL;
@@ -226,9 +244,8 @@ static bool find_table_and_key(struct item_call *item)
 static const char *read_put(struct item_call *item, struct buffer *condition)
 {
     struct dynamodb_call *call = &item->call;
-    struct dynamodb_expressions expressions;
     const char *why =
-        dynamodb_expressions_check(&expressions, call->arena, call->input, &condition_rules);
+        dynamodb_expressions_check(&item->expressions, call->arena, call->input, &condition_rules);
 
     if (why == NULL)
         why = dynamodb_value_put_item(call->arena, &item->item, dynamodb_member(call, "Item"));
@@ -237,9 +254,11 @@ static const char *read_put(struct item_call *item, struct buffer *condition)
     if (why == NULL && item_size_whole(buffer_slice(&item->item)) > ITEM_BYTES_MAX)
         why = "Item size has exceeded the maximum allowed size";
     if (why == NULL)
-        why = dynamodb_expressions_bind(&expressions);
+        why = read_expected(call, condition);
     if (why == NULL)
-        why = read_condition(&expressions, condition);
+        why = dynamodb_expressions_bind(&item->expressions);
+    if (why == NULL)
+        why = read_condition(&item->expressions, condition);
     return why;
 }
 
@@ -257,6 +276,8 @@ static void put_item(struct dynamodb_call *call)
     if (!dynamodb_find_table(call, dynamodb_text(call, "TableName")))
         return;
     why = dynamodb_check_item_key(call->arena, &call->table->schema, buffer_slice(&item->item));
+    if (why == NULL)
+        why = dynamodb_check_index_keys(call->arena, call->table, buffer_slice(&item->item));
     if (why != NULL) {
         dynamodb_invalid(call, why);
         return;
@@ -275,18 +296,19 @@ static void delete_item(struct dynamodb_call *call)
     struct item_call *item = item_call_of(call);
     AUTO(buffer) condition = BUFFER_INIT(BUFFER_UNLIMITED);
     Skein__Wire__TableCommand command = SKEIN__WIRE__TABLE_COMMAND__INIT;
-    struct dynamodb_expressions expressions;
     const char *why =
-        dynamodb_expressions_check(&expressions, call->arena, call->input, &condition_rules);
+        dynamodb_expressions_check(&item->expressions, call->arena, call->input, &condition_rules);
 
     if (why == NULL)
         why = check_key_values(item);
     if (why == NULL)
         why = check_old_or_none(returns_of(call));
     if (why == NULL)
-        why = dynamodb_expressions_bind(&expressions);
+        why = read_expected(call, &condition);
     if (why == NULL)
-        why = read_condition(&expressions, &condition);
+        why = dynamodb_expressions_bind(&item->expressions);
+    if (why == NULL)
+        why = read_condition(&item->expressions, &condition);
     if (why != NULL) {
         dynamodb_invalid(call, why);
         return;
@@ -305,18 +327,22 @@ static const char *read_update(struct item_call *item, struct item_update *updat
                                struct buffer *condition)
 {
     struct dynamodb_call *call = &item->call;
-    struct dynamodb_expressions expressions;
+    const json_t *updates = dynamodb_member(call, "AttributeUpdates");
     const char *why =
-        dynamodb_expressions_check(&expressions, call->arena, call->input, &update_rules);
+        dynamodb_expressions_check(&item->expressions, call->arena, call->input, &update_rules);
 
     if (why == NULL)
         why = check_key_values(item);
+    if (why == NULL && updates != NULL)
+        why = dynamodb_legacy_updates(call->arena, updates, update);
     if (why == NULL)
-        why = dynamodb_expressions_bind(&expressions);
+        why = read_expected(call, condition);
     if (why == NULL)
-        why = dynamodb_parse_update(&expressions, "UpdateExpression", update);
+        why = dynamodb_expressions_bind(&item->expressions);
+    if (why == NULL && updates == NULL)
+        why = dynamodb_parse_update(&item->expressions, "UpdateExpression", update);
     if (why == NULL)
-        why = read_condition(&expressions, condition);
+        why = read_condition(&item->expressions, condition);
     return why;
 }
 
@@ -361,6 +387,8 @@ static void update_item(struct dynamodb_call *call)
     if (!find_table_and_key(item))
         return;
     why = check_no_key(item, &update);
+    if (why == NULL)
+        why = dynamodb_expressions_check_table(&item->expressions, call->table);
     if (why != NULL) {
         dynamodb_invalid(call, why);
         return;
@@ -381,10 +409,9 @@ static void update_item(struct dynamodb_call *call)
 static const char *read_get(struct item_call *item, struct buffer *projection)
 {
     struct dynamodb_call *call = &item->call;
-    struct dynamodb_expressions expressions;
     struct expression_paths paths = {0};
     const char *why =
-        dynamodb_expressions_check(&expressions, call->arena, call->input, &projection_rules);
+        dynamodb_expressions_check(&item->expressions, call->arena, call->input, &projection_rules);
 
     if (why == NULL)
         why = check_key_values(item);
@@ -392,11 +419,11 @@ static const char *read_get(struct item_call *item, struct buffer *projection)
         why = dynamodb_read_attributes_to_get(call->arena, dynamodb_member(call, "AttributesToGet"),
                                               &paths);
     if (why == NULL)
-        why = dynamodb_expressions_bind(&expressions);
+        why = dynamodb_expressions_bind(&item->expressions);
     if (why == NULL && dynamodb_member(call, "ProjectionExpression") != NULL)
-        why = dynamodb_parse_projection(&expressions, "ProjectionExpression", &paths);
+        why = dynamodb_parse_projection(&item->expressions, "ProjectionExpression", &paths);
     if (why == NULL)
-        why = dynamodb_expressions_close(&expressions);
+        why = dynamodb_expressions_close(&item->expressions);
     if (why == NULL && paths.count > 0)
         expression_put_paths(projection, &paths);
     return why;
@@ -436,6 +463,11 @@ static void get_item(struct dynamodb_call *call)
     }
     if (!find_table_and_key(item))
         return;
+    why = dynamodb_expressions_check_table(&item->expressions, call->table);
+    if (why != NULL) {
+        dynamodb_invalid(call, why);
+        return;
+    }
     query.kind = TABLE_GET;
     query.projection = field_of(&projection);
     send_query(item, &query);

@@ -2,12 +2,12 @@
 
 #include "proto/base/check.h"
 
-#define NOT_SUPPORTED "Query key condition not supported"
+#define CONDITION "Invalid condition in KeyConditionExpression: "
 
-struct key_terms { /* of a condition, by key attribute */
-    const struct expression *terms[TABLE_KEY_PARTS_MAX];
-};
+/* ---- terms --------------------------------------------------------------------------------------
+ */
 
+/* What may not be asked of a key, in the service's words; NULL for the rest. */
 static const char *operator_name(enum expression_kind kind)
 {
     switch (kind) {
@@ -28,7 +28,6 @@ static const char *operator_name(enum expression_kind kind)
     case EXPRESSION_CONTAINS:
         return "contains";
     case EXPRESSION_SIZE:
-        return "size";
     case EXPRESSION_PATH:
     case EXPRESSION_VALUE:
     case EXPRESSION_IF_NOT_EXISTS:
@@ -48,90 +47,179 @@ static const char *operator_name(enum expression_kind kind)
     return NULL;
 }
 
-static size_t part_of(const struct table_schema *schema, struct slice name)
+/* ":v < a" is "a > :v". */
+static enum expression_kind turned(enum expression_kind kind)
 {
-    size_t part = 0;
-
-    while (part < schema->part_count && !slice_equal(schema->parts[part].name, name))
-        part++;
-    return part;
+    switch ((int)kind) {
+    case EXPRESSION_LT:
+        return EXPRESSION_GT;
+    case EXPRESSION_LE:
+        return EXPRESSION_GE;
+    case EXPRESSION_GT:
+        return EXPRESSION_LT;
+    case EXPRESSION_GE:
+        return EXPRESSION_LE;
+    default:
+        return kind;
+    }
 }
 
-/* Files one term under the attribute it is about. */
-static const char *take_term(struct arena *arena, const struct table_schema *schema,
-                             const struct expression *term, struct key_terms *terms)
+static const char *add_term(struct dynamodb_key_terms *terms, const struct dynamodb_key_term *term)
 {
-    const char *name = operator_name(term->kind);
-    size_t part;
-
-    if (name != NULL)
-        return arena_printf(arena,
-                            "Invalid KeyConditionExpression: Invalid operator used in "
-                            "KeyConditionExpression: %s",
-                            name);
-    for (size_t i = 0; i < term->child_count; i++) {
-        enum expression_kind kind = term->children[i]->kind;
-
-        if (kind == EXPRESSION_SIZE)
-            return "Invalid KeyConditionExpression: KeyConditionExpressions cannot contain nested "
-                   "operations";
-        if (i == 0 ? kind != EXPRESSION_PATH : kind != EXPRESSION_VALUE)
-            return "Invalid KeyConditionExpression: The value of a key attribute must be compared "
-                   "with a literal";
-    }
-    if (term->children[0]->path.step_count != 1)
-        return "Invalid KeyConditionExpression: KeyConditionExpressions cannot have conditions on "
-               "nested attributes";
-    part = part_of(schema, term->children[0]->path.steps[0].name);
-    if (part == schema->part_count)
-        return schema->part_count == 1
-                   ? NOT_SUPPORTED
-                   : arena_printf(arena, "Query condition missed key schema element: %.*s",
-                                  (int)schema->parts[1].name.size,
-                                  (const char *)schema->parts[1].name.data);
-    if (terms->terms[part] != NULL)
-        return "Invalid KeyConditionExpression: KeyConditionExpressions must only contain one "
-               "condition per key";
-    terms->terms[part] = term;
+    for (size_t i = 0; i < terms->count && i < DYNAMODB_KEY_TERMS_MAX; i++)
+        if (slice_equal(terms->terms[i].name, term->name))
+            return "KeyConditionExpressions must only contain one condition per key";
+    if (terms->count < DYNAMODB_KEY_TERMS_MAX)
+        terms->terms[terms->count] = *term;
+    terms->count++;
     return NULL;
 }
 
-static const char *take_terms(struct arena *arena, const struct table_schema *schema,
-                              const struct expression *condition, struct key_terms *terms)
+/* The operands of one comparison: an attribute and one or two values. */
+static const char *take_operands(const struct expression *comparison,
+                                 struct dynamodb_key_term *term)
+{
+    for (size_t i = 0; i < comparison->child_count; i++) {
+        const struct expression *child = comparison->children[i];
+
+        if (child->kind == EXPRESSION_SIZE)
+            return "KeyConditionExpressions cannot contain nested operations";
+        if (child->kind == EXPRESSION_VALUE) {
+            term->values[term->value_count++ % 2] = &child->value;
+            continue;
+        }
+        if (term->name.data != NULL)
+            return CONDITION "Multiple attribute names used in one condition";
+        if (child->path.step_count > 1)
+            return "KeyConditionExpressions cannot have conditions on nested attributes";
+        term->name = child->path.steps[0].name;
+        term->kind = i == 0 ? comparison->kind : turned(comparison->kind);
+    }
+    return term->name.data != NULL ? NULL : CONDITION "No key attribute specified";
+}
+
+static const char *take_comparison(struct arena *arena, const struct expression *comparison,
+                                   struct dynamodb_key_terms *terms)
+{
+    const char *name = operator_name(comparison->kind);
+    struct dynamodb_key_term term = {0};
+    const char *why;
+
+    if (name != NULL)
+        return arena_printf(arena, "Invalid operator used in KeyConditionExpression: %s", name);
+    if ((comparison->kind == EXPRESSION_BETWEEN || comparison->kind == EXPRESSION_BEGINS_WITH) &&
+        comparison->children[0]->kind != EXPRESSION_PATH)
+        return arena_printf(arena,
+                            CONDITION "%s operator must have the key attribute as its first "
+                                      "operand",
+                            comparison->kind == EXPRESSION_BETWEEN ? "BETWEEN" : "begins_with");
+    why = take_operands(comparison, &term);
+    return why != NULL ? why : add_term(terms, &term);
+}
+
+static const char *take_conditions(struct arena *arena, const struct expression *condition,
+                                   struct dynamodb_key_terms *terms)
 {
     const char *why = NULL;
 
     if (condition->kind != EXPRESSION_AND)
-        return take_term(arena, schema, condition, terms);
+        return take_comparison(arena, condition, terms);
     for (size_t i = 0; i < condition->child_count && why == NULL; i++)
-        why = take_terms(arena, schema, condition->children[i], terms);
+        why = take_conditions(arena, condition->children[i], terms);
     return why;
 }
 
-static const char *check_values(struct arena *arena, const struct table_schema *schema,
-                                const struct key_terms *terms)
+static const char *check_count(const struct dynamodb_key_terms *terms)
 {
-    for (size_t part = 0; part < schema->part_count; part++) {
-        const struct expression *term = terms->terms[part];
+    return terms->count == 1 || terms->count == 2 ? NULL
+                                                  : "Conditions can be of length 1 or 2 only";
+}
 
-        for (size_t i = 1; term != NULL && i < term->child_count; i++) {
-            const struct item_value *value = &term->children[i]->value;
+const char *dynamodb_key_terms(struct arena *arena, const struct expression *condition,
+                               struct dynamodb_key_terms *terms)
+{
+    const char *why;
 
-            if (value->type != schema->parts[part].type)
-                return "One or more parameter values were invalid: Condition parameter type does "
-                       "not match schema type";
-            if (value->bytes.size == 0 && term->kind != EXPRESSION_BEGINS_WITH)
-                return arena_printf(arena,
-                                    "One or more parameter values are not valid. The "
-                                    "AttributeValue for a key attribute cannot contain an empty "
-                                    "%s value. Key: %.*s",
-                                    value->type == ITEM_B ? "binary" : "string",
-                                    (int)schema->parts[part].name.size,
-                                    (const char *)schema->parts[part].name.data);
-        }
+    terms->count = 0;
+    why = take_conditions(arena, condition, terms);
+    return why != NULL ? why : check_count(terms);
+}
+
+const char *dynamodb_key_terms_of_legacy(const struct expression *conditions,
+                                         struct dynamodb_key_terms *terms)
+{
+    terms->count = 0;
+    for (size_t i = 0; conditions != NULL && i < conditions->child_count; i++) {
+        const struct expression *child = conditions->children[i];
+        bool is_indexable = child->kind != EXPRESSION_AND && operator_name(child->kind) == NULL;
+        const struct expression *path = child->children[0];
+        struct dynamodb_key_term term = {.kind = is_indexable ? child->kind : EXPRESSION_NOT};
+
+        if (child->kind == EXPRESSION_AND) /* NOT_CONTAINS */
+            path = path->children[0];
+        term.name = path->path.steps[0].name;
+        for (size_t k = 1; k < child->child_count && is_indexable; k++)
+            term.values[term.value_count++] = &child->children[k]->value;
+        CHECK(add_term(terms, &term) == NULL);
+    }
+    return check_count(terms);
+}
+
+/* ---- terms and a schema -------------------------------------------------------------------------
+ */
+
+static const struct dynamodb_key_term *find_term(const struct dynamodb_key_terms *terms,
+                                                 struct slice name)
+{
+    for (size_t i = 0; i < terms->count; i++)
+        if (slice_equal(terms->terms[i].name, name))
+            return &terms->terms[i];
+    return NULL;
+}
+
+static const char *check_values(struct arena *arena, const struct table_key_part *part,
+                                const struct dynamodb_key_term *term)
+{
+    for (size_t i = 0; i < term->value_count; i++) {
+        const struct item_value *value = term->values[i];
+
+        if (value->type != part->type)
+            return "One or more parameter values were invalid: Condition parameter type does not "
+                   "match schema type";
+        if (value->bytes.size == 0 && term->kind != EXPRESSION_BEGINS_WITH)
+            return arena_printf(arena,
+                                "One or more parameter values are not valid. The AttributeValue "
+                                "for a key attribute cannot contain an empty %s value. Key: %.*s",
+                                value->type == ITEM_B ? "binary" : "string", (int)part->name.size,
+                                (const char *)part->name.data);
     }
     return NULL;
 }
+
+const char *dynamodb_key_terms_check(struct arena *arena, const struct table_schema *schema,
+                                     const struct dynamodb_key_terms *terms, size_t index)
+{
+    const struct table_key_part *part = &schema->parts[index];
+    const struct dynamodb_key_term *term = find_term(terms, part->name);
+    const char *why;
+
+    if (schema->part_count == 1 && terms->count > 1)
+        return "Query key condition not supported";
+    if (term == NULL && (index == 0 || terms->count > 1))
+        return arena_printf(arena, "Query condition missed key schema element: %.*s",
+                            (int)part->name.size, (const char *)part->name.data);
+    if (term == NULL)
+        return NULL;
+    if (term->kind == EXPRESSION_NOT)
+        return "Attempted conditional constraint is not an indexable operation";
+    why = check_values(arena, part, term);
+    if (why == NULL && index == 0 && term->kind != EXPRESSION_EQ)
+        why = "Query key condition not supported";
+    return why;
+}
+
+/* ---- ranges
+ * --------------------------------------------------------------------------------------- */
 
 static void put_prefix(struct buffer *to, struct slice prefix, const struct item_value *value)
 {
@@ -140,13 +228,14 @@ static void put_prefix(struct buffer *to, struct slice prefix, const struct item
 }
 
 /* Narrows the range of one hash key to those sort keys. */
-static void narrow(struct dynamodb_key_range *range, const struct expression *term)
+static void narrow(struct dynamodb_key_range *range, const struct dynamodb_key_term *term)
 {
     struct buffer prefix = BUFFER_INIT(BUFFER_UNLIMITED);
-    const struct item_value *first = &term->children[1]->value;
-    const struct item_value *last = &term->children[term->child_count - 1]->value;
+    const struct item_value *first = term->values[0];
+    const struct item_value *last = term->values[term->value_count - 1];
     bool has_low = term->kind != EXPRESSION_LT && term->kind != EXPRESSION_LE;
     bool has_high = term->kind != EXPRESSION_GT && term->kind != EXPRESSION_GE;
+    size_t end_bytes = first->type == ITEM_N ? 0 : TABLE_KEY_END_BYTES;
 
     buffer_put_slice(&prefix, buffer_slice(&range->low));
     if (has_low) {
@@ -155,49 +244,61 @@ static void narrow(struct dynamodb_key_range *range, const struct expression *te
         if (term->kind == EXPRESSION_GT)
             table_key_after_prefix(&range->low);
         if (term->kind == EXPRESSION_BEGINS_WITH)
-            range->low.size -= TABLE_KEY_END_BYTES;
+            range->low.size -= end_bytes;
     }
     if (has_high) {
         buffer_clear(&range->high);
         put_prefix(&range->high, buffer_slice(&prefix), last);
         if (term->kind == EXPRESSION_BEGINS_WITH)
-            range->high.size -= TABLE_KEY_END_BYTES;
+            range->high.size -= end_bytes;
         if (term->kind != EXPRESSION_LT)
             table_key_after_prefix(&range->high);
     }
     buffer_close(&prefix);
 }
 
-const char *dynamodb_key_condition(struct arena *arena, const struct table_schema *schema,
-                                   const uint8_t *table_id, const struct expression *condition,
-                                   struct dynamodb_key_range *range)
+void dynamodb_key_range_of(struct arena *arena, const struct table_schema *schema,
+                           struct slice prefix, const struct dynamodb_key_terms *terms,
+                           struct dynamodb_key_range *range)
 {
-    struct key_terms terms = {0};
-    const char *why = take_terms(arena, schema, condition, &terms);
-    size_t begin;
+    const struct dynamodb_key_term *hash = find_term(terms, schema->parts[0].name);
+    const struct dynamodb_key_term *sort =
+        schema->part_count > 1 ? find_term(terms, schema->parts[1].name) : NULL;
 
-    if (why != NULL)
-        return why;
-    if (terms.terms[0] == NULL)
-        return arena_printf(arena, "Query condition missed key schema element: %.*s",
-                            (int)schema->parts[0].name.size,
-                            (const char *)schema->parts[0].name.data);
-    if (terms.terms[0]->kind != EXPRESSION_EQ)
-        return NOT_SUPPORTED;
-    why = check_values(arena, schema, &terms);
-    if (why != NULL)
-        return why;
-    table_key_put_table(&range->low, table_id);
-    begin = range->low.size;
-    table_key_put_part(&range->low, &terms.terms[0]->children[1]->value);
+    CHECK(hash != NULL);
+    put_prefix(&range->low, prefix, hash->values[0]);
     range->hash_part =
-        arena_copy(arena, slice_of(range->low.data + begin, range->low.size - begin));
+        arena_copy(arena, slice_of(range->low.data + prefix.size, range->low.size - prefix.size));
     buffer_put_slice(&range->high, buffer_slice(&range->low));
     table_key_after_prefix(&range->high);
-    if (terms.terms[1] != NULL)
-        narrow(range, terms.terms[1]);
-    return NULL;
+    range->has_sort = sort != NULL;
+    if (sort != NULL)
+        narrow(range, sort);
 }
+
+bool dynamodb_key_term_holds(const struct dynamodb_key_terms *terms,
+                             const struct table_key_part *part, const struct item_value *attributes)
+{
+    const struct dynamodb_key_term *term = find_term(terms, part->name);
+    struct item_value value;
+    int order;
+
+    if (term == NULL || !item_find(attributes, part->name, &value))
+        return false;
+    if (term->kind == EXPRESSION_BEGINS_WITH)
+        return slice_starts_with(value.bytes, term->values[0]->bytes);
+    order = item_compare(&value, term->values[0]);
+    if (term->kind == EXPRESSION_BETWEEN)
+        return order >= 0 && item_compare(&value, term->values[1]) <= 0;
+    if (term->kind == EXPRESSION_EQ)
+        return order == 0;
+    if (term->kind == EXPRESSION_LT || term->kind == EXPRESSION_LE)
+        return order < 0 || (order == 0 && term->kind == EXPRESSION_LE);
+    return order > 0 || (order == 0 && term->kind == EXPRESSION_GE);
+}
+
+/* ---- filters
+ * -------------------------------------------------------------------------------------- */
 
 const struct table_key_part *dynamodb_key_in_filter(const struct table_schema *schema,
                                                     const struct expression *filter)
@@ -205,9 +306,10 @@ const struct table_key_part *dynamodb_key_in_filter(const struct table_schema *s
     const struct table_key_part *found = NULL;
 
     if (filter->kind == EXPRESSION_PATH) {
-        size_t part = part_of(schema, filter->path.steps[0].name);
-
-        return part < schema->part_count ? &schema->parts[part] : NULL;
+        for (size_t part = 0; part < schema->part_count && found == NULL; part++)
+            if (slice_equal(schema->parts[part].name, filter->path.steps[0].name))
+                found = &schema->parts[part];
+        return found;
     }
     for (size_t i = 0; i < filter->child_count && found == NULL; i++)
         found = dynamodb_key_in_filter(schema, filter->children[i]);

@@ -4,85 +4,16 @@
  * position it ended at is the key of the last row looked at; from a key follow its shard and the
  * place in it, so a page needs no memory of the one before. */
 
-#include "node/aws/dynamodb_call.h"
-#include "node/aws/dynamodb_expression.h"
-#include "node/aws/dynamodb_key_condition.h"
-#include "node/aws/dynamodb_members.h"
+#include "node/aws/dynamodb_range_request.h"
 #include "node/aws/dynamodb_value.h"
 #include "node/table/table_engine.h"
 #include "proto/base/check.h"
-
-#define SEGMENTS_MAX 1000000
-
-/* ---- shapes ---------------------------------------------------------------------------------- */
-
-#define SELECT                                                                                     \
-    {                                                                                              \
-        "Select", SHAPE_STRING,                                                                    \
-            .choices = "SPECIFIC_ATTRIBUTES, COUNT, ALL_ATTRIBUTES, ALL_PROJECTED_ATTRIBUTES"      \
-    }
-#define INDEX_NAME                                                                                 \
-    {                                                                                              \
-        "IndexName", SHAPE_STRING, .min = 3, .max = 255, .pattern = SHAPE_NAME_PATTERN             \
-    }
-#define START_KEY                                                                                  \
-    {                                                                                              \
-        "ExclusiveStartKey", SHAPE_MAP, .of = dynamodb_attribute_element                           \
-    }
-
-static const struct shape scan_shape[] = {
-    MEMBER_TABLE_NAME,
-    INDEX_NAME,
-    MEMBER_ATTRIBUTES_TO_GET,
-    {"Limit", SHAPE_INTEGER, .min = 1},
-    SELECT,
-    {"ScanFilter", SHAPE_MAP, .of = dynamodb_condition_element},
-    {"ConditionalOperator", SHAPE_STRING, .choices = "OR, AND"},
-    START_KEY,
-    MEMBER_CAPACITY,
-    {"TotalSegments", SHAPE_INTEGER, .min = 1, .max = SEGMENTS_MAX},
-    {"Segment", SHAPE_INTEGER, .max = SEGMENTS_MAX - 1},
-    {.name = "ProjectionExpression", .kind = SHAPE_STRING},
-    {.name = "FilterExpression", .kind = SHAPE_STRING},
-    MEMBER_NAMES,
-    MEMBER_VALUES,
-    {.name = "ConsistentRead", .kind = SHAPE_BOOLEAN},
-    MEMBER_END};
-
-static const struct shape query_shape[] = {
-    MEMBER_TABLE_NAME,
-    INDEX_NAME,
-    SELECT,
-    MEMBER_ATTRIBUTES_TO_GET,
-    {"Limit", SHAPE_INTEGER, .min = 1},
-    {.name = "ConsistentRead", .kind = SHAPE_BOOLEAN},
-    {"KeyConditions", SHAPE_MAP, .of = dynamodb_condition_element},
-    {"QueryFilter", SHAPE_MAP, .of = dynamodb_condition_element},
-    {"ConditionalOperator", SHAPE_STRING, .choices = "OR, AND"},
-    {.name = "ScanIndexForward", .kind = SHAPE_BOOLEAN},
-    START_KEY,
-    MEMBER_CAPACITY,
-    {.name = "ProjectionExpression", .kind = SHAPE_STRING},
-    {.name = "FilterExpression", .kind = SHAPE_STRING},
-    {.name = "KeyConditionExpression", .kind = SHAPE_STRING},
-    MEMBER_NAMES,
-    MEMBER_VALUES,
-    MEMBER_END};
-
-static const char *const scan_expressions[] = {"FilterExpression", "ProjectionExpression", NULL};
-static const char *const scan_legacy[] = {"AttributesToGet", "ScanFilter", "ConditionalOperator",
-                                          NULL};
-static const struct dynamodb_expression_rules scan_rules = {scan_expressions, scan_legacy};
-static const char *const query_expressions[] = {"FilterExpression", "KeyConditionExpression",
-                                                "ProjectionExpression", NULL};
-static const char *const query_legacy[] = {"AttributesToGet", "QueryFilter", "ConditionalOperator",
-                                           "KeyConditions", NULL};
-static const struct dynamodb_expression_rules query_rules = {query_expressions, query_legacy};
 
 /* ---- a page at work -------------------------------------------------------------------------- */
 
 struct range_call {
     struct dynamodb_call call;
+    struct range_request asked;
     struct shard_request request;
     struct dynamodb_key_range range; /* of row keys; a Scan's is the whole table */
     struct buffer start;             /* forward: the lowest key; backward: the end. In the first
@@ -90,6 +21,7 @@ struct range_call {
     struct buffer filter;
     struct buffer projection;
     struct buffer position_paths;
+    struct buffer index_projection;
     struct buffer body; /* the answer so far */
     struct json_write json;
     uint32_t shard;
@@ -100,25 +32,61 @@ struct range_call {
     bool is_backward;
     bool is_strong;
     bool count_only;
-    uint64_t bytes; /* looked at */
+    bool wants_whole; /* items of which the index has too little */
+    uint64_t bytes;   /* looked at */
+    uint64_t fetched_bytes;
     uint64_t scanned;
     uint64_t count;
 };
 
 static void send_query(struct range_call *range);
 
+static bool has_index(const struct range_call *range)
+{
+    return range->asked.index != RANGE_NO_INDEX;
+}
+
 static void release_range(struct dynamodb_call *call)
 {
     struct range_call *range = container_of(call, struct range_call, call);
 
     shard_request_cancel(&range->request);
+    range_request_close(&range->asked);
     buffer_close(&range->range.low);
     buffer_close(&range->range.high);
     buffer_close(&range->start);
     buffer_close(&range->filter);
     buffer_close(&range->projection);
     buffer_close(&range->position_paths);
+    buffer_close(&range->index_projection);
     buffer_close(&range->body);
+}
+
+/* What was read of an index, and of the table for what the index has not. */
+static void write_index_capacity(struct range_call *range)
+{
+    const char *name = dynamodb_text(&range->call, "IndexName");
+    uint64_t index_units = dynamodb_read_half_units(range->bytes, range->is_strong);
+    uint64_t table_units = range->fetched_bytes > 0
+                               ? dynamodb_read_half_units(range->fetched_bytes, range->is_strong)
+                               : 0;
+    struct json_write *json = &range->json;
+
+    json_key(json, "ConsumedCapacity");
+    json_begin_object(json);
+    json_member_text(json, "TableName", range->call.table->record->name);
+    json_key(json, "CapacityUnits");
+    json_fixed(json, (index_units + table_units) * 5, 1);
+    if (dynamodb_text_is(&range->call, "ReturnConsumedCapacity", "INDEXES")) {
+        json_key(json, "Table");
+        dynamodb_write_part_units(json, table_units);
+        json_key(json, "LocalSecondaryIndexes");
+        json_begin_object(json);
+        json_key(json, name);
+        dynamodb_write_part_units(json, index_units);
+        json_end_object(json);
+    }
+    json_end_object(json);
 }
 
 static void finish(struct range_call *range, struct slice position)
@@ -134,8 +102,11 @@ static void finish(struct range_call *range, struct slice position)
         json_key(json, "LastEvaluatedKey");
         dynamodb_value_write_item(json, position);
     }
-    dynamodb_write_capacity(json, &range->call,
-                            dynamodb_read_half_units(range->bytes, range->is_strong));
+    if (has_index(range) && dynamodb_wants_capacity(&range->call))
+        write_index_capacity(range);
+    else
+        dynamodb_write_capacity(json, &range->call,
+                                dynamodb_read_half_units(range->bytes, range->is_strong));
     json_end_object(json);
     body = buffer_take(&range->body);
     dynamodb_answer(&range->call, &body);
@@ -157,6 +128,7 @@ static void write_rows(struct range_call *range, struct slice rows)
 static void take_page(struct range_call *range, const Skein__Wire__TableReply *reply)
 {
     range->bytes += reply->scanned_bytes;
+    range->fetched_bytes += reply->fetched_bytes;
     range->scanned += reply->scanned;
     range->count += reply->count;
     if (range->has_limit)
@@ -216,6 +188,9 @@ static void send_query(struct range_call *range)
     query.projection = field_of(&range->projection);
     query.position_paths = field_of(&range->position_paths);
     query.count_only = range->count_only;
+    query.is_index = has_index(range);
+    query.index_projection = field_of(&range->index_projection);
+    query.wants_whole = range->wants_whole;
     CHECK(buffer_reserve(&packed, skein__wire__table_query__get_packed_size(&query)) == OK);
     packed.size = skein__wire__table_query__pack(&query, packed.data);
     shard_router_read(
@@ -225,302 +200,268 @@ static void send_query(struct range_call *range)
     buffer_close(&packed);
 }
 
-/* ---- reading the request --------------------------------------------------------------------- */
+/* ---- from the request to its first page
+ * ---------------------------------------------------------- */
 
 static struct range_call *range_call_of(struct dynamodb_call *call)
 {
     struct range_call *range = container_of(call, struct range_call, call);
-    struct buffer *const buffers[] = {&range->range.low, &range->range.high, &range->start,
-                                      &range->filter,    &range->projection, &range->position_paths,
-                                      &range->body};
+    struct buffer *const buffers[] = {
+        &range->range.low,        &range->range.high, &range->start,
+        &range->filter,           &range->projection, &range->position_paths,
+        &range->index_projection, &range->body};
 
     for (size_t i = 0; i < ARRAY_COUNT(buffers); i++)
         buffer_init(buffers[i], BUFFER_UNLIMITED);
+    range_request_init(&range->asked, call);
     call->release = release_range;
     return range;
 }
 
-/* What both have in common, after their expressions. */
-static const char *read_options(struct range_call *range, const struct expression_paths *projection)
+static void read_options(struct range_call *range)
 {
     const struct dynamodb_call *call = &range->call;
     const json_t *limit = dynamodb_member(call, "Limit");
     int64_t rows = dynamodb_shape_integer(limit);
-    const char *select = dynamodb_text(call, "Select");
 
     range->has_limit = limit != NULL;
     range->row_limit = rows < UINT32_MAX ? (uint32_t)rows : UINT32_MAX;
     range->is_strong = dynamodb_flag(call, "ConsistentRead", false);
-    range->count_only = select != NULL && strcmp(select, "COUNT") == 0;
-    if (select == NULL || strcmp(select, "SPECIFIC_ATTRIBUTES") == 0) {
-        if (select != NULL && projection->count == 0)
-            return "Must specify the AttributesToGet or ProjectionExpression when choosing to get "
-                   "SPECIFIC_ATTRIBUTES";
-        return NULL;
-    }
-    if (projection->count > 0)
-        return arena_printf(call->arena, "Cannot specify the %s when choosing to get %s",
-                            dynamodb_member(call, "AttributesToGet") != NULL
-                                ? "AttributesToGet"
-                                : "ProjectionExpression",
-                            select);
-    if (strcmp(select, "ALL_PROJECTED_ATTRIBUTES") == 0)
-        return "ALL_PROJECTED_ATTRIBUTES can be used only when Querying using an IndexName";
-    return NULL;
+    range->count_only = dynamodb_text_is(call, "Select", "COUNT");
 }
 
-struct range_expressions {
-    const struct expression *filter;
-    const struct expression *key_condition;
-    struct expression_paths projection;
-};
-
-static const char *read_expressions(struct range_call *range,
-                                    const struct dynamodb_expression_rules *rules,
-                                    struct range_expressions *read)
+static void add_path(struct arena *arena, struct expression_paths *paths, struct slice name)
 {
-    struct dynamodb_call *call = &range->call;
-    struct dynamodb_expressions expressions;
-    struct buffer start = BUFFER_INIT(BUFFER_UNLIMITED);
-    const json_t *start_key = dynamodb_member(call, "ExclusiveStartKey");
-    const char *why = dynamodb_expressions_check(&expressions, call->arena, call->input, rules);
+    struct expression_step *step = arena_alloc(arena, sizeof(*step));
 
-    if (why == NULL && start_key != NULL) {
-        why = dynamodb_value_put_item(call->arena, &start, start_key);
-        if (why != NULL)
-            why = arena_printf(call->arena, "The provided starting key is invalid: %s", why);
-    }
-    buffer_close(&start);
-    if (why == NULL && dynamodb_member(call, "AttributesToGet") != NULL)
-        why = dynamodb_read_attributes_to_get(call->arena, dynamodb_member(call, "AttributesToGet"),
-                                              &read->projection);
-    if (why == NULL)
-        why = dynamodb_expressions_bind(&expressions);
-    if (why == NULL && rules == &query_rules)
-        why =
-            dynamodb_parse_condition(&expressions, "KeyConditionExpression", &read->key_condition);
-    if (why == NULL)
-        why = dynamodb_parse_condition(&expressions, "FilterExpression", &read->filter);
-    if (why == NULL && dynamodb_member(call, "ProjectionExpression") != NULL)
-        why = dynamodb_parse_projection(&expressions, "ProjectionExpression", &read->projection);
-    if (why == NULL)
-        why = dynamodb_expressions_close(&expressions);
-    if (why == NULL)
-        why = read_options(range, &read->projection);
-    return why;
+    step->name = name;
+    paths->paths[paths->count++] = (struct expression_path){step, 1};
 }
 
-static void encode_expressions(struct range_call *range, const struct range_expressions *read)
+/* The attributes of the keys of table and index, with room for `more`. */
+static struct expression_paths key_paths(const struct range_call *range, size_t more)
 {
+    struct arena *arena = range->call.arena;
     const struct table_schema *schema = &range->call.table->schema;
-    struct expression_step steps[TABLE_KEY_PARTS_MAX] = {0};
-    struct expression_path paths[TABLE_KEY_PARTS_MAX];
-    struct expression_paths position = {paths, schema->part_count};
+    struct expression_paths paths = {
+        arena_alloc(arena, (TABLE_KEY_PARTS_MAX + 1 + more) * sizeof(*paths.paths)), 0};
 
-    if (read->filter != NULL)
-        expression_put(&range->filter, read->filter);
-    if (read->projection.count > 0)
-        expression_put_paths(&range->projection, &read->projection);
-    for (size_t i = 0; i < schema->part_count; i++) {
-        steps[i].name = schema->parts[i].name;
-        paths[i] = (struct expression_path){&steps[i], 1};
-    }
-    expression_put_paths(&range->position_paths, &position);
+    for (size_t i = 0; i < schema->part_count; i++)
+        add_path(arena, &paths, schema->parts[i].name);
+    if (has_index(range))
+        add_path(arena, &paths, range->asked.schema->parts[1].name);
+    return paths;
 }
 
-/* The row key of ExclusiveStartKey goes to `start`: where to go on in `shard`. */
-static const char *read_start(struct range_call *range, uint32_t *shard)
+static bool is_key(const struct expression_paths *paths, struct slice name)
 {
-    struct dynamodb_call *call = &range->call;
-    struct buffer key = BUFFER_INIT(BUFFER_UNLIMITED);
-    const char *why = dynamodb_read_key(call->arena, &call->table->schema,
-                                        dynamodb_member(call, "ExclusiveStartKey"), &key);
-
-    if (why == NULL) {
-        *shard = dynamodb_row_key(call->dynamodb, call->table, buffer_slice(&key), &range->start);
-        if (!range->is_backward)
-            buffer_put_u8(&range->start, 0); /* the first key above it */
-    } else {
-        why = arena_printf(call->arena, "The provided starting key is invalid: %s", why);
-    }
-    buffer_close(&key);
-    return why;
+    for (size_t i = 0; i < paths->count; i++)
+        if (slice_equal(paths->paths[i].steps[0].name, name))
+            return true;
+    return false;
 }
 
-static void start_page(struct range_call *range, const struct range_expressions *read)
+static void encode_index_projection(struct range_call *range)
+{
+    const Skein__Wire__TableIndex *index =
+        range->call.table->record->local_indexes[range->asked.index];
+    struct expression_paths paths = key_paths(range, index->n_included);
+
+    range->wants_whole = false;
+    if (index->projection == TABLE_PROJECTION_ALL)
+        return;
+    range->wants_whole = dynamodb_text_is(&range->call, "Select", "ALL_ATTRIBUTES");
+    for (size_t i = 0; i < index->n_included; i++)
+        if (!is_key(&paths, slice_text(index->included[i])))
+            add_path(range->call.arena, &paths, slice_text(index->included[i]));
+    expression_put_paths(&range->index_projection, &paths);
+}
+
+static void encode(struct range_call *range)
+{
+    struct expression_paths position = key_paths(range, 0);
+
+    if (range->asked.filter != NULL)
+        expression_put(&range->filter, range->asked.filter);
+    if (range->asked.projection.count > 0)
+        expression_put_paths(&range->projection, &range->asked.projection);
+    expression_put_paths(&range->position_paths, &position);
+    if (has_index(range))
+        encode_index_projection(range);
+}
+
+/* The row or index row key of the checked starting key goes to `start`: where to go on. Gives its
+ * shard. */
+static uint32_t place_start(struct range_call *range)
+{
+    struct dynamodb_table *table = range->call.table;
+    struct slice item = buffer_slice(&range->asked.start);
+    struct item_value attributes = item_root(item);
+    struct item_value value = {0};
+    struct buffer key = BUFFER_INIT(BUFFER_UNLIMITED);
+    Skein__Wire__TableCommand place = SKEIN__WIRE__TABLE_COMMAND__INIT;
+    uint32_t shard = dynamodb_place_command(range->call.dynamodb, table, item, &key, &place);
+
+    if (has_index(range)) {
+        bool is_there = item_find(&attributes, range->asked.schema->parts[1].name, &value);
+
+        CHECK(is_there);
+        table_key_put_index_row(&range->start, buffer_slice(&key), place.hash_bytes,
+                                range->asked.index, &value);
+    } else {
+        buffer_put_slice(&range->start, buffer_slice(&key));
+    }
+    if (!range->is_backward)
+        buffer_put_u8(&range->start, 0); /* the first key above it */
+    buffer_close(&key);
+    return shard;
+}
+
+/* Where the rows of the table or the index begin. */
+static void put_prefix(const struct range_call *range, struct buffer *prefix)
+{
+    const uint8_t *id = range->call.table->record->id.data;
+
+    if (has_index(range))
+        table_key_put_index(prefix, id, range->asked.index);
+    else
+        table_key_put_table(prefix, id);
+}
+
+static void start_page(struct range_call *range)
 {
     range->json = json_write_to(&range->body);
-    encode_expressions(range, read);
+    encode(range);
     json_begin_object(&range->json);
     if (!range->count_only) {
         json_key(&range->json, "Items");
         json_begin_array(&range->json);
     }
-    send_query(range);
+    if (range->shard < range->shard_end)
+        send_query(range);
+    else
+        finish(range, slice_of(NULL, 0)); /* a segment without a shard */
 }
 
 /* ---- Scan ------------------------------------------------------------------------------------ */
 
-static const char *read_segments(struct range_call *range, uint32_t *segment, uint32_t *total)
+/* A segment is every so manyth shard. With more segments than shards some stay empty. */
+static const char *place_scan(struct range_call *range)
 {
-    const json_t *segment_member = dynamodb_member(&range->call, "Segment");
-    const json_t *total_member = dynamodb_member(&range->call, "TotalSegments");
+    struct range_request *asked = &range->asked;
+    const char *why = range_request_find_index(asked);
 
-    *segment = 0;
-    *total = 1;
-    if (segment_member == NULL && total_member == NULL)
-        return NULL;
-    if (segment_member == NULL)
-        return "The Segment parameter is required but was not present in the request when "
-               "parameter TotalSegments is present";
-    if (total_member == NULL)
-        return "The TotalSegments parameter is required but was not present in the request when "
-               "Segment parameter is present";
-    if (dynamodb_shape_integer(segment_member) < 0)
-        return arena_printf(range->call.arena,
-                            "1 validation error detected: Value '%lld' at 'segment' failed to "
-                            "satisfy constraint: Member must have value greater than or equal to 0",
-                            (long long)dynamodb_shape_integer(segment_member));
-    *segment = (uint32_t)dynamodb_shape_integer(segment_member);
-    *total = (uint32_t)dynamodb_shape_integer(total_member);
-    if (*segment < *total)
-        return NULL;
-    return arena_printf(range->call.arena,
-                        "The Segment parameter is zero-based and must be less than parameter "
-                        "TotalSegments: Segment: %u is not less than TotalSegments: %u",
-                        *segment, *total);
-}
-
-/* A segment is every `total`th shard. With more segments than shards some stay empty. */
-static const char *place_scan(struct range_call *range, uint32_t segment, uint32_t total)
-{
-    struct dynamodb_call *call = &range->call;
-    const char *why = NULL;
-
-    table_key_put_table(&range->range.low, call->table->record->id.data);
+    if (why == NULL)
+        why = range_request_check_scan_start(asked);
+    if (why == NULL)
+        why = range_request_check_paths(asked, false);
+    if (why != NULL)
+        return why;
+    put_prefix(range, &range->range.low);
     buffer_put_slice(&range->range.high, buffer_slice(&range->range.low));
     table_key_after_prefix(&range->range.high);
-    range->shard = segment;
-    range->shard_step = total;
-    range->shard_end = shard_router_shard_count(call->dynamodb->with.router);
-    if (dynamodb_member(call, "ExclusiveStartKey") != NULL)
-        why = read_start(range, &range->shard);
-    if (why == NULL && range->shard % total != segment)
-        why = arena_printf(call->arena,
-                           "The provided starting key is invalid: Invalid ExclusiveStartKey. "
-                           "Please use ExclusiveStartKey with correct Segment. TotalSegments: %u "
-                           "Segment: %u",
-                           total, segment);
-    return why;
-}
-
-static bool refuse_index(struct range_call *range)
-{
-    struct dynamodb_call *call = &range->call;
-    const char *name = dynamodb_text(call, "IndexName");
-
-    if (name == NULL)
-        return false;
-    dynamodb_invalid(
-        call, arena_printf(call->arena, "The table does not have the specified index: %s", name));
-    return true;
+    range->shard_step = asked->segment_count;
+    range->shard_end = shard_router_shard_count(range->call.dynamodb->with.router);
+    range->shard = asked->start.size > 0 ? place_start(range) : asked->segment;
+    if (range->shard % asked->segment_count == asked->segment)
+        return NULL;
+    return arena_printf(range->call.arena,
+                        RANGE_BAD_START ": Invalid ExclusiveStartKey. Please use ExclusiveStartKey "
+                                        "with correct Segment. TotalSegments: %u Segment: %u",
+                        asked->segment_count, asked->segment);
 }
 
 static void scan(struct dynamodb_call *call)
 {
     struct range_call *range = range_call_of(call);
-    struct range_expressions read = {0};
-    uint32_t segment = 0;
-    uint32_t total = 1;
-    const char *why = read_segments(range, &segment, &total);
+    const char *why = range_request_read_scan(&range->asked);
 
-    if (why == NULL)
-        why = read_expressions(range, &scan_rules, &read);
+    read_options(range);
     if (why != NULL) {
         dynamodb_invalid(call, why);
         return;
     }
-    if (!dynamodb_find_table(call, dynamodb_text(call, "TableName")) || refuse_index(range))
+    if (!dynamodb_find_table(call, dynamodb_text(call, "TableName")))
         return;
-    why = place_scan(range, segment, total);
-    if (why != NULL) {
+    why = place_scan(range);
+    if (why != NULL)
         dynamodb_invalid(call, why);
-        return;
-    }
-    if (range->shard >= range->shard_end) { /* a segment without a shard */
-        range->json = json_write_to(&range->body);
-        json_begin_object(&range->json);
-        if (!range->count_only) {
-            json_key(&range->json, "Items");
-            json_begin_array(&range->json);
-        }
-        finish(range, slice_of(NULL, 0));
-        return;
-    }
-    start_page(range, &read);
+    else
+        start_page(range);
 }
 
 /* ---- Query ----------------------------------------------------------------------------------- */
 
-static const char *place_query(struct range_call *range, const struct range_expressions *read)
+static const char *place_query_start(struct range_call *range)
 {
-    struct dynamodb_call *call = &range->call;
-    const struct table_schema *schema = &call->table->schema;
-    struct slice id = slice_of(call->table->record->id.data, call->table->record->id.len);
-    const struct table_key_part *key = NULL;
-    const char *why =
-        dynamodb_key_condition(call->arena, schema, id.data, read->key_condition, &range->range);
-    uint32_t shard;
+    const struct range_request *asked = &range->asked;
+    struct item_value attributes = item_root(buffer_slice(&asked->start));
+    struct item_value hash = {0};
+    struct buffer hash_part = BUFFER_INIT(BUFFER_UNLIMITED);
+    bool is_there = item_find(&attributes, asked->schema->parts[0].name, &hash);
+    bool is_same_hash;
 
+    CHECK(is_there);
+    table_key_put_part(&hash_part, &hash);
+    is_same_hash = slice_equal(buffer_slice(&hash_part), range->range.hash_part);
+    buffer_close(&hash_part);
+    if (!range->range.has_sort && !is_same_hash)
+        return "The provided starting key is outside query boundaries based on provided "
+               "conditions";
+    if (range->range.has_sort &&
+        !dynamodb_key_term_holds(&asked->terms, &asked->schema->parts[1], &attributes))
+        return "The provided starting key does not match the range key predicate";
+    if (!is_same_hash)
+        return "The query can return at most one row and cannot be restarted";
+    (void)place_start(range);
+    return NULL;
+}
+
+static const char *place_query(struct range_call *range)
+{
+    struct range_request *asked = &range->asked;
+    struct dynamodb_call *call = &range->call;
+    struct slice id = slice_of(call->table->record->id.data, call->table->record->id.len);
+    AUTO(buffer) prefix = BUFFER_INIT(BUFFER_UNLIMITED);
+    const char *why = range_request_find_index(asked);
+
+    if (why == NULL)
+        why = range_request_check_query_keys(asked);
     if (why != NULL)
         return why;
-    if (read->filter != NULL)
-        key = dynamodb_key_in_filter(schema, read->filter);
-    if (key != NULL)
-        return arena_printf(call->arena,
-                            "Filter Expression can only contain non-primary key attributes: "
-                            "Primary key attribute: %.*s",
-                            (int)key->name.size, (const char *)key->name.data);
+    put_prefix(range, &prefix);
+    dynamodb_key_range_of(call->arena, asked->schema, buffer_slice(&prefix), &asked->terms,
+                          &range->range);
     range->shard = shard_router_shard_of(call->dynamodb->with.router, id, range->range.hash_part);
     range->shard_step = 1;
     range->shard_end = range->shard + 1;
-    if (dynamodb_member(call, "ExclusiveStartKey") == NULL)
-        return NULL;
-    why = read_start(range, &shard);
-    if (why == NULL &&
-        (slice_compare(buffer_slice(&range->start), buffer_slice(&range->range.low)) < 0 ||
-         slice_compare(buffer_slice(&range->start), buffer_slice(&range->range.high)) >= 0))
-        why = "The provided starting key is outside query boundaries based on provided conditions";
-    return why;
+    if (asked->start.size > 0)
+        why = place_query_start(range);
+    return why != NULL ? why : range_request_check_paths(asked, true);
 }
 
 static void query(struct dynamodb_call *call)
 {
     struct range_call *range = range_call_of(call);
-    struct range_expressions read = {0};
-    const char *why;
+    const char *why = range_request_read_query(&range->asked);
 
     range->is_backward = !dynamodb_flag(call, "ScanIndexForward", true);
-    why = read_expressions(range, &query_rules, &read);
-    if (why == NULL && read.key_condition == NULL)
-        why = "Either the KeyConditions or KeyConditionExpression parameter must be specified in "
-              "the request.";
+    read_options(range);
     if (why != NULL) {
         dynamodb_invalid(call, why);
         return;
     }
-    if (!dynamodb_find_table(call, dynamodb_text(call, "TableName")) || refuse_index(range))
+    if (!dynamodb_find_table(call, dynamodb_text(call, "TableName")))
         return;
-    why = place_query(range, &read);
-    if (why != NULL) {
+    why = place_query(range);
+    if (why != NULL)
         dynamodb_invalid(call, why);
-        return;
-    }
-    start_page(range, &read);
+    else
+        start_page(range);
 }
 
 const struct dynamodb_operation dynamodb_range_operations[] = {
-    {"Query", query_shape, sizeof(struct range_call), query},
-    {"Scan", scan_shape, sizeof(struct range_call), scan},
+    {"Query", range_query_shape, sizeof(struct range_call), query},
+    {"Scan", range_scan_shape, sizeof(struct range_call), scan},
     {NULL, NULL, 0, NULL},
 };

@@ -1,5 +1,6 @@
 #include "node/aws/dynamodb_schema.h"
 
+#include "node/aws/dynamodb_index.h"
 #include "proto/base/check.h"
 
 #define CAPACITY_MAX INT64_C(1000000000000)
@@ -7,9 +8,8 @@
 
 const char *dynamodb_refuse_unsupported(const struct dynamodb_call *call)
 {
-    static const char *const members[] = {"GlobalSecondaryIndexes", "LocalSecondaryIndexes",
-                                          "GlobalSecondaryIndexUpdates", "ReplicaUpdates",
-                                          "ResourcePolicy"};
+    static const char *const members[] = {"GlobalSecondaryIndexes", "GlobalSecondaryIndexUpdates",
+                                          "ReplicaUpdates", "ResourcePolicy"};
     const json_t *stream = dynamodb_member(call, "StreamSpecification");
 
     for (size_t i = 0; i < ARRAY_COUNT(members); i++) {
@@ -73,15 +73,6 @@ static Skein__Wire__TableAttribute *new_attribute(struct arena *arena, const cha
     return attribute;
 }
 
-static const Skein__Wire__TableAttribute *find_definition(const Skein__Wire__Table *record,
-                                                          const char *name)
-{
-    for (size_t i = 0; i < record->n_definitions; i++)
-        if (strcmp(record->definitions[i]->name, name) == 0)
-            return record->definitions[i];
-    return NULL;
-}
-
 static const char *name_in(const json_t *element)
 {
     return json_string_value(json_object_get(element, "AttributeName"));
@@ -98,7 +89,7 @@ static const char *read_definitions(struct dynamodb_call *call, Skein__Wire__Tab
         const json_t *element = json_array_get(list, i);
         const char *type = json_string_value(json_object_get(element, "AttributeType"));
 
-        if (find_definition(record, name_in(element)) != NULL)
+        if (dynamodb_find_definition(record, name_in(element)) != NULL)
             return arena_printf(arena,
                                 "One or more parameter values were invalid: Duplicate "
                                 "AttributeName in AttributeDefinitions: %s",
@@ -109,49 +100,23 @@ static const char *read_definitions(struct dynamodb_call *call, Skein__Wire__Tab
     return NULL;
 }
 
-/* "[a, b]" */
-static const char *names_text(struct arena *arena, const json_t *list)
-{
-    const char *text = "";
-
-    for (size_t i = 0; i < json_array_size(list); i++)
-        text = arena_printf(arena, "%s%s%s", text, i > 0 ? ", " : "",
-                            name_in(json_array_get(list, i)));
-    return arena_printf(arena, "[%s]", text);
-}
-
 static const char *read_keys(struct dynamodb_call *call, Skein__Wire__Table *record)
 {
     const json_t *list = dynamodb_member(call, "KeySchema");
     struct arena *arena = call->arena;
     size_t count = json_array_size(list);
+    const char *why;
 
-    for (size_t i = 0; i < count; i++) {
-        const char *type = json_string_value(json_object_get(json_array_get(list, i), "KeyType"));
-
-        if (strcmp(type, i == 0 ? "HASH" : "RANGE") != 0)
-            return i == 0 ? "Invalid KeySchema: The first KeySchemaElement is not a HASH key type"
-                          : "Invalid KeySchema: The second KeySchemaElement is not a RANGE key "
-                            "type";
-    }
-    if (count == 2 &&
-        strcmp(name_in(json_array_get(list, 0)), name_in(json_array_get(list, 1))) == 0)
-        return "Both the Hash Key and the Range Key element in the KeySchema have the same name";
+    if (count > record->n_definitions)
+        return "Invalid KeySchema: Some index key attribute have no definition";
+    why = dynamodb_check_key_schema(call, record, list);
+    if (why != NULL)
+        return why;
     record->keys = arena_alloc(arena, count * sizeof(*record->keys));
-    for (size_t i = 0; i < count; i++) {
-        const char *name = name_in(json_array_get(list, i));
-        const Skein__Wire__TableAttribute *definition = find_definition(record, name);
-
-        if (definition == NULL)
-            return arena_printf(
-                arena,
-                "One or more parameter values were invalid: Some index key attributes are not "
-                "defined in AttributeDefinitions. Keys: %s, AttributeDefinitions: %s",
-                names_text(arena, list),
-                names_text(arena, dynamodb_member(call, "AttributeDefinitions")));
+    for (size_t i = 0; i < count; i++)
         record->keys[record->n_keys++] =
-            new_attribute(arena, definition->name, (enum item_type)definition->type);
-    }
+            (Skein__Wire__TableAttribute *)(uintptr_t)dynamodb_find_definition(
+                record, name_in(json_array_get(list, i)));
     return NULL;
 }
 
@@ -199,5 +164,7 @@ const char *dynamodb_read_schema(struct dynamodb_call *call, Skein__Wire__Table 
 {
     const char *why = read_definitions(call, record);
 
-    return why != NULL ? why : read_keys(call, record);
+    if (why == NULL)
+        why = read_keys(call, record);
+    return why != NULL ? why : dynamodb_read_local_indexes(call, record);
 }

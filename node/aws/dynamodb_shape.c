@@ -5,6 +5,7 @@
 #include "proto/base/encode.h"
 
 #include <inttypes.h>
+#include <strings.h>
 
 #define VIOLATIONS_MAX 10
 #define VALUE_TEXT_MAX 10000
@@ -33,18 +34,21 @@ const struct shape dynamodb_shape_attribute[] = {
 
 /* ---- what came before expressions ------------------------------------------------------------ */
 
+#define COMPARISONS                                                                                \
+    "IN, NULL, BETWEEN, LT, NOT_CONTAINS, EQ, GT, NOT_NULL, NE, LE, BEGINS_WITH, GE, CONTAINS"
+
 static const struct shape expected_members[] = {
     {"Value", SHAPE_STRUCTURE, .type = "AttributeValue", .of = dynamodb_shape_attribute},
     {.name = "Exists", .kind = SHAPE_BOOLEAN},
-    {.name = "ComparisonOperator", .kind = SHAPE_STRING},
+    {"ComparisonOperator", SHAPE_STRING, .choices = COMPARISONS},
     {"AttributeValueList", SHAPE_LIST, .of = dynamodb_attribute_element},
     MEMBER_END};
 static const struct shape update_members[] = {
     {"Value", SHAPE_STRUCTURE, .type = "AttributeValue", .of = dynamodb_shape_attribute},
-    {.name = "Action", .kind = SHAPE_STRING},
+    {"Action", SHAPE_STRING, .choices = "ADD, DELETE, PUT"},
     MEMBER_END};
 static const struct shape condition_members[] = {
-    {.name = "ComparisonOperator", .kind = SHAPE_STRING},
+    {"ComparisonOperator", SHAPE_STRING, .is_required = true, .choices = COMPARISONS},
     {"AttributeValueList", SHAPE_LIST, .of = dynamodb_attribute_element},
     MEMBER_END};
 
@@ -124,14 +128,21 @@ static const char *unexpected(struct arena *arena, const struct shape *shape, co
     case SHAPE_BLOB:
         return "only base-64-encoded strings are convertible to bytes";
     case SHAPE_BOOLEAN:
-        return "Unexpected token received from parser";
+        if (json_is_string(value))
+            return "Unexpected token received from parser";
+        return arena_printf(arena, "%s cannot be converted to Boolean", token_name(value));
     case SHAPE_STRUCTURE:
-        return "Unexpected value type in payload";
+        return shape->name != NULL ? "Unexpected field type" : "Unexpected value type in payload";
     case SHAPE_LIST:
     case SHAPE_MAP:
     case SHAPE_END:
         break;
     }
+    if (shape->name == NULL) /* a collection of collections */
+        return "class sun.reflect.generics.reflectiveObjects.ParameterizedTypeImpl cannot be cast "
+               "to class java.lang.Class (sun.reflect.generics.reflectiveObjects."
+               "ParameterizedTypeImpl and java.lang.Class are in module java.base of loader "
+               "'bootstrap')";
     return "Unexpected field type";
 }
 
@@ -148,7 +159,29 @@ static const char *check_blob(struct arena *arena, const json_t *value)
                             text.size);
     rc = decode_base64(text, &bytes);
     buffer_close(&bytes);
-    return rc == OK ? NULL : "Invalid Base64 encoding";
+    return rc == OK ? NULL : "Invalid last non-pad Base64 character dectected";
+}
+
+static bool is_word_of(const json_t *value, const char *const *words)
+{
+    for (; *words != NULL; words++)
+        if (strcasecmp(json_string_value(value), *words) == 0)
+            return true;
+    return false;
+}
+
+static const char *const true_words[] = {"true", "1", "yes", NULL};
+static const char *const false_words[] = {"false", "0", "no", NULL};
+
+static bool is_boolean(const json_t *value)
+{
+    return json_is_boolean(value) || (json_is_string(value) && (is_word_of(value, true_words) ||
+                                                                is_word_of(value, false_words)));
+}
+
+bool dynamodb_shape_is_true(const json_t *value)
+{
+    return json_is_true(value) || (json_is_string(value) && is_word_of(value, true_words));
 }
 
 static const struct shape *find_member(const struct shape *members, const char *name)
@@ -189,7 +222,7 @@ static const char *check_type(struct arena *arena, const struct shape *shape, co
         is_right = json_is_string(value);
         break;
     case SHAPE_BOOLEAN:
-        is_right = json_is_boolean(value);
+        is_right = is_boolean(value);
         break;
     case SHAPE_INTEGER:
     case SHAPE_LONG:

@@ -50,6 +50,9 @@ const char *dynamodb_shape_constraints(struct arena *arena, const struct shape *
  */
 int64_t dynamodb_shape_integer(const json_t *number);
 
+/* A boolean that passed dynamodb_shape_types: the service also takes some words for one. */
+bool dynamodb_shape_is_true(const json_t *value);
+
 /* Members that several operations share. */
 extern const struct shape dynamodb_shape_attribute[]; /* the members of an AttributeValue */
 

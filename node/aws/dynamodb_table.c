@@ -12,6 +12,7 @@
 #include "node/aws/dynamodb_call.h"
 #include "node/aws/dynamodb_describe.h"
 #include "node/aws/dynamodb_drop.h"
+#include "node/aws/dynamodb_index.h"
 #include "node/aws/dynamodb_members.h"
 #include "node/aws/dynamodb_schema.h"
 #include "proto/base/check.h"
@@ -29,12 +30,6 @@ static const struct shape definition_members[] = {
     MEMBER_END};
 static const struct shape definition_element[] = {
     {.kind = SHAPE_STRUCTURE, .type = "AttributeDefinition", .of = definition_members}};
-static const struct shape key_members[] = {
-    {"AttributeName", SHAPE_STRING, .is_required = true, .min = 1, .max = 255},
-    {"KeyType", SHAPE_STRING, .is_required = true, .choices = "HASH, RANGE"},
-    MEMBER_END};
-static const struct shape key_element[] = {
-    {.kind = SHAPE_STRUCTURE, .type = "KeySchemaElement", .of = key_members}};
 static const struct shape throughput_members[] = {
     {"WriteCapacityUnits", SHAPE_LONG, .is_required = true, .min = 1},
     {"ReadCapacityUnits", SHAPE_LONG, .is_required = true, .min = 1},
@@ -85,7 +80,9 @@ static const struct shape create_shape[] = {
     LOOSE_TABLE_NAME,
     BILLING,
     THROUGHPUT,
-    {"KeySchema", SHAPE_LIST, .of = key_element, .is_required = true, .min = 1, .max = 2},
+    {"KeySchema", SHAPE_LIST, .of = dynamodb_key_schema_element, .is_required = true, .min = 1,
+     .max = 2},
+    {"LocalSecondaryIndexes", SHAPE_LIST, .of = dynamodb_local_index_element},
     {"Tags", SHAPE_LIST, .of = tag_element},
     STREAM,
     TABLE_CLASS,
@@ -264,7 +261,7 @@ static void create_table(struct dynamodb_call *call)
         (void)on_create_conflict(table);
         return;
     }
-    if (table->record.n_definitions > table->record.n_keys)
+    if (table->record.n_definitions > table->record.n_keys + table->record.n_local_indexes)
         log_warn("dynamodb.surplus_definitions table=%s definitions=%zu keys=%zu", table->name,
                  table->record.n_definitions, table->record.n_keys);
     env->dice->random_bytes(env, id, TABLE_ID_BYTES);

@@ -1,5 +1,6 @@
 #include "node/aws/dynamodb_value.h"
 
+#include "node/aws/dynamodb_shape.h"
 #include "proto/base/check.h"
 #include "proto/base/encode.h"
 
@@ -64,6 +65,14 @@ static const char *put_string(struct buffer *to, enum item_type type, struct sli
     return NULL;
 }
 
+static const char *null_element_text(enum item_type type)
+{
+    if (type == ITEM_NS)
+        return INVALID "An number set may not have a null number as a member";
+    return type == ITEM_SS ? INVALID "An string set may not have a null string as a member"
+                           : INVALID "Binary sets may not contain null values";
+}
+
 /* The elements of a set in the form they are stored in. */
 static const char *read_elements(struct arena *arena, enum item_type type, const json_t *list,
                                  struct slice *elements)
@@ -75,7 +84,7 @@ static const char *read_elements(struct arena *arena, enum item_type type, const
         const char *why;
 
         if (json_is_null(element))
-            return INVALID "An string set  may not have a null string as a member";
+            return null_element_text(type);
         if (type == ITEM_SS) {
             elements[i] = text_of(element);
         } else if (type == ITEM_BS) {
@@ -231,10 +240,10 @@ static const char *put_typed(struct arena *arena, struct buffer *to, enum item_t
     case ITEM_B:
         return put_string(to, ITEM_B, bytes_of(arena, value));
     case ITEM_BOOL:
-        item_put_bool(to, json_is_true(value));
+        item_put_bool(to, dynamodb_shape_is_true(value));
         return NULL;
     case ITEM_NULL:
-        if (!json_is_true(value))
+        if (!dynamodb_shape_is_true(value))
             return INVALID "Null attribute value types must have the value of true";
         return put_string(to, ITEM_NULL, slice_of(NULL, 0));
     case ITEM_M:
@@ -267,22 +276,39 @@ static size_t find_types(const json_t *value, enum item_type *type, const json_t
     return count;
 }
 
+/* More than one type, each of which must be right before that is told. */
+static const char *refuse_several(struct arena *arena, const json_t *value, unsigned depth)
+{
+    static const enum item_type order[] = {ITEM_S,  ITEM_B,  ITEM_N,  ITEM_BOOL, ITEM_NULL,
+                                           ITEM_BS, ITEM_NS, ITEM_SS, ITEM_L,    ITEM_M};
+    struct buffer nowhere = BUFFER_INIT(BUFFER_UNLIMITED);
+    const char *why = NULL;
+
+    for (size_t i = 0; i < ARRAY_COUNT(order) && why == NULL; i++) {
+        const json_t *typed = json_object_get(value, item_type_name(order[i]));
+
+        if (typed != NULL && !json_is_null(typed))
+            why = put_typed(arena, &nowhere, order[i], typed, depth);
+    }
+    buffer_close(&nowhere);
+    return why != NULL ? why
+                       : "Supplied AttributeValue has more than one datatypes set, must contain "
+                         "exactly one of the supported datatypes";
+}
+
 static const char *put_value(struct arena *arena, struct buffer *to, const json_t *value,
                              unsigned depth)
 {
     const json_t *typed = NULL;
     enum item_type type = 0;
-    const char *why;
     size_t count = json_is_object(value) ? find_types(value, &type, &typed) : 0;
 
     if (count == 0)
         return "Supplied AttributeValue is empty, must contain exactly one of the supported "
                "datatypes";
-    why = put_typed(arena, to, type, typed, depth);
-    if (why == NULL && count > 1)
-        why = "Supplied AttributeValue has more than one datatypes set, must contain exactly one "
-              "of the supported datatypes";
-    return why;
+    if (count > 1)
+        return refuse_several(arena, value, depth);
+    return put_typed(arena, to, type, typed, depth);
 }
 
 const char *dynamodb_value_put(struct arena *arena, struct buffer *to, const json_t *value)

@@ -31,7 +31,7 @@ void operand_check_distinct(struct parser *parser, const char *operator,
         if (node->children[i]->kind == EXPRESSION_PATH &&
             parser_paths_equal(&first->path, &node->children[i]->path)) {
             PARSER_FAULT(
-                parser,
+                parser, PARSER_FAULT_DISTINCT,
                 "The first operand must be distinct from the remaining operands for this operator "
                 "or function; operator: %s, first operand: %s",
                 operator, expression_path_text(parser->source->arena, &first->path));
@@ -42,7 +42,7 @@ void operand_check_distinct(struct parser *parser, const char *operator,
 void operand_wrong_type(struct parser *parser, const char *operator, enum item_type type)
 {
     PARSER_FAULT(
-        parser,
+        parser, PARSER_FAULT_TYPE,
         "Incorrect operand type for operator or function; operator or function: %s, operand "
         "type: %s",
         operator, item_type_name(type));
@@ -73,7 +73,7 @@ struct expression *operand_parse_value(struct parser *parser)
     if (binding == NULL) {
         node->value.type = ITEM_NULL;
         PARSER_FAULT(
-            parser,
+            parser, parser->is_update ? PARSER_FAULT_VALUE : PARSER_FAULT_NAME,
             "An expression attribute value used in expression is not defined; attribute value: "
             "%.*s",
             (int)placeholder.size, (const char *)placeholder.data);
@@ -138,7 +138,7 @@ static void check_attribute_type(struct parser *parser, const struct expression 
     operand_check_type(parser, "attribute_type", operand, 1u << ITEM_S);
     if (operand->kind != EXPRESSION_VALUE) {
         if (operand->kind == EXPRESSION_PATH)
-            PARSER_FAULT(parser,
+            PARSER_FAULT(parser, PARSER_FAULT_TYPE,
                          "Incorrect operand type for operator or function; operator or function: "
                          "attribute_type, operand type: {NS,SS,L,BS,N,M,B,BOOL,NULL,S}");
         return;
@@ -146,7 +146,7 @@ static void check_attribute_type(struct parser *parser, const struct expression 
     for (unsigned type = ITEM_S; type <= ITEM_BS && operand->value.type == ITEM_S; type++)
         if (slice_equal_text(operand->value.bytes, item_type_name((enum item_type)type)))
             return;
-    PARSER_FAULT(parser,
+    PARSER_FAULT(parser, PARSER_FAULT_TYPE,
                  "Invalid attribute type name found; type: %.*s, valid types: "
                  "{B,NULL,SS,BOOL,L,BS,N,NS,S,M}",
                  (int)operand->value.bytes.size, (const char *)operand->value.bytes.data);
@@ -157,14 +157,14 @@ static void check_function(struct parser *parser, const struct function *functio
 {
     if (node->child_count != function->operand_count) {
         PARSER_FAULT(
-            parser,
+            parser, PARSER_FAULT_OPERANDS,
             "Incorrect number of operands for operator or function; operator or function: %s, "
             "number of operands: %zu",
             function->name, node->child_count);
         return;
     }
     if (function->wants_path && node->children[0]->kind != EXPRESSION_PATH)
-        PARSER_FAULT(parser,
+        PARSER_FAULT(parser, PARSER_FAULT_TYPE,
                      "Operator or function requires a document path; operator or function: %s",
                      function->name);
     if (!function->is_for_update)
@@ -189,7 +189,7 @@ static void check_nested(struct parser *parser, const struct expression *operand
 
         if (name != NULL)
             PARSER_FAULT(
-                parser,
+                parser, PARSER_FAULT_MISUSE,
                 "The function is not allowed to be used this way in an expression; function: %s",
                 name);
         else
@@ -223,15 +223,14 @@ static struct expression *parse_function(struct parser *parser)
         return NULL;
     parser->depth--;
     if (function == NULL) {
-        PARSER_FAULT(parser, "Invalid function name; function: %.*s", (int)name.size,
-                     (const char *)name.data);
+        PARSER_FAULT(parser, PARSER_FAULT_FUNCTION, "Invalid function name; function: %.*s",
+                     (int)name.size, (const char *)name.data);
         return parser_node(parser, EXPRESSION_EXISTS, children->items, 1);
     }
     if (function->is_for_update != parser->is_update)
-        PARSER_FAULT(
-            parser,
-            "The function is not allowed to be used this way in an expression; function: %s",
-            function->name);
+        PARSER_FAULT(parser, PARSER_FAULT_FUNCTION,
+                     "The function is not allowed in %s expression; function: %s",
+                     parser->is_update ? "an update" : "a condition", function->name);
     node = parser_node(parser, function->kind, children->items, children->count);
     check_function(parser, function, node);
     return node;
@@ -261,7 +260,7 @@ struct expression *operand_parse(struct parser *parser)
         return NULL;
     parser->depth--;
     if (inner->has_parentheses)
-        PARSER_FAULT(parser, "The expression has redundant parentheses;");
+        PARSER_FAULT(parser, PARSER_FAULT_PARENTHESES, "The expression has redundant parentheses;");
     inner->has_parentheses = true;
     return inner;
 }

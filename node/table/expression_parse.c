@@ -15,7 +15,7 @@ static struct expression *parse_operand(struct parser *parser)
         return node;
     if (operand_function_name(node->kind) == NULL)
         return parser_syntax_error(parser);
-    PARSER_FAULT(parser,
+    PARSER_FAULT(parser, PARSER_FAULT_MISUSE,
                  "The function is not allowed to be used this way in an expression; function: %s",
                  operand_function_name(node->kind));
     return node;
@@ -59,17 +59,17 @@ static void check_bounds(struct parser *parser, const struct expression *low,
 {
     struct arena *arena = parser->source->arena;
 
-    if (low->kind != EXPRESSION_VALUE || high->kind != EXPRESSION_VALUE || parser->fault != NULL)
+    if (low->kind != EXPRESSION_VALUE || high->kind != EXPRESSION_VALUE)
         return;
     if (low->value.type != high->value.type)
         PARSER_FAULT(
-            parser,
+            parser, PARSER_FAULT_TYPE,
             "The BETWEEN operator requires same data type for lower and upper bounds; lower "
             "bound operand: AttributeValue: %s, upper bound operand: AttributeValue: %s",
             operand_value_text(arena, &low->value), operand_value_text(arena, &high->value));
     else if (item_compare(&low->value, &high->value) > 0)
         PARSER_FAULT(
-            parser,
+            parser, PARSER_FAULT_TYPE,
             "The BETWEEN operator requires upper bound to be greater than or equal to lower "
             "bound; lower bound operand: AttributeValue: %s, upper bound operand: "
             "AttributeValue: %s",
@@ -122,7 +122,7 @@ static struct expression *parse_in(struct parser *parser, struct expression *lef
     if (!parser_expect(parser, ")"))
         return NULL;
     if (count > EXPRESSION_IN_MAX)
-        PARSER_FAULT(parser,
+        PARSER_FAULT(parser, PARSER_FAULT_OPERANDS,
                      "The IN operator is provided with too many operands; number of operands: %zu",
                      count);
     node = parser_node(parser, EXPRESSION_IN, children->items, children->count);
@@ -130,8 +130,7 @@ static struct expression *parse_in(struct parser *parser, struct expression *lef
     return node;
 }
 
-/* A condition, or an operand that nothing is done with. */
-static struct expression *parse_predicate(struct parser *parser)
+static struct expression *parse_unsettled(struct parser *parser)
 {
     struct expression *left = operand_parse(parser);
     enum expression_kind kind = comparator_at(&parser->tokens);
@@ -144,13 +143,23 @@ static struct expression *parse_predicate(struct parser *parser)
         if (operand_function_name(left->kind) == NULL)
             return parser_syntax_error(parser);
         PARSER_FAULT(
-            parser,
+            parser, PARSER_FAULT_MISUSE,
             "The function is not allowed to be used this way in an expression; function: %s",
             operand_function_name(left->kind));
     }
     if (is_between)
         return parse_between(parser, left);
     return is_in ? parse_in(parser, left) : parse_comparison(parser, left, kind);
+}
+
+/* A condition, or an operand that nothing is done with. */
+static struct expression *parse_predicate(struct parser *parser)
+{
+    struct expression *node = parse_unsettled(parser);
+
+    if (node != NULL && expression_is_condition(node->kind))
+        parser_settle(parser);
+    return node;
 }
 
 /* Where a condition must stand. */
@@ -160,7 +169,7 @@ static struct expression *require_condition(struct parser *parser, struct expres
         return node;
     if (node->kind != EXPRESSION_SIZE)
         return parser_syntax_error(parser);
-    PARSER_FAULT(parser,
+    PARSER_FAULT(parser, PARSER_FAULT_MISUSE,
                  "The function is not allowed to be used this way in an expression; function: "
                  "size");
     return node;
@@ -246,6 +255,7 @@ enum error expression_parse_projection(struct expression_source *source, struct 
 
     if (rc != OK)
         return rc;
+    parser.is_projection = true;
     result.paths = arena_alloc(source->arena, (text.size / 2 + 1) * sizeof(*result.paths));
     do {
         if (!parser_path(&parser, &result.paths[result.count]))

@@ -38,6 +38,10 @@ struct expression_source { /* what the expressions of one request share */
     struct expression_bindings names;
     struct expression_bindings values;
     const char *why; /* after ERR_INVALID: the fault in words, in the arena */
+    /* Attributes that expressions parsed so far look into, as often as they do. */
+    struct slice *opened;
+    size_t opened_count;
+    size_t opened_capacity;
 };
 
 /* Trees live in the arena and borrow the text and the bindings. ERR_INVALID. */

@@ -34,7 +34,7 @@ static const struct expression *parse_action_value(struct parser *parser, const 
     operand = operand_parse_value(parser);
     if ((types & 1u << operand->value.type) == 0)
         PARSER_FAULT(
-            parser,
+            parser, PARSER_FAULT_ACTION,
             "Incorrect operand type for operator or function; operator: %s, operand type: %s",
             keyword, expression_type_name(operand->value.type));
     return operand;
@@ -92,7 +92,7 @@ static void parse_sections(struct parser *parser, struct item_update *update)
             return;
         }
         if (is_seen[section])
-            PARSER_FAULT(parser,
+            PARSER_FAULT(parser, PARSER_FAULT_SECTION,
                          "The \"%s\" section can only be used once in an update expression;",
                          keywords[section]);
         is_seen[section] = true;

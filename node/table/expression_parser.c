@@ -1,5 +1,7 @@
 #include "node/table/expression_parser.h"
 
+#include "proto/base/check.h"
+
 #define NESTING_MAX 100
 
 /* ---- faults -------------------------------------------------------------------------------- */
@@ -53,14 +55,35 @@ enum error parser_start(struct parser *parser, struct expression_source *source,
     return source->why == NULL ? OK : ERR_INVALID;
 }
 
+void parser_settle(struct parser *parser)
+{
+    static const enum parser_fault order[] = {PARSER_FAULT_NAME, PARSER_FAULT_OPERANDS,
+                                              PARSER_FAULT_DISTINCT, PARSER_FAULT_TYPE};
+
+    for (size_t i = 0; i < ARRAY_COUNT(order); i++)
+        if (parser->faults[PARSER_FAULT_PREDICATE] == NULL)
+            parser->faults[PARSER_FAULT_PREDICATE] = parser->faults[order[i]];
+}
+
+/* Conditions tell of functions before reserved words. */
+static enum parser_fault order_of(const struct parser *parser, enum parser_fault place)
+{
+    if (parser->is_update || place < PARSER_FAULT_RESERVED || place > PARSER_FAULT_MISUSE)
+        return place;
+    return place == PARSER_FAULT_MISUSE ? PARSER_FAULT_RESERVED : (enum parser_fault)(place + 1);
+}
+
 enum error parser_finish(struct parser *parser)
 {
     if (parser->syntax == NULL && parser->tokens.at.kind != TOKEN_END)
         parser_syntax_error(parser);
     if (parser->operators > EXPRESSION_OPERATORS_MAX)
-        PARSER_FAULT(parser, "The expression contains too many operators; operator count: %u",
+        PARSER_FAULT(parser, PARSER_FAULT_LIMIT,
+                     "The expression contains too many operators; operator count: %u",
                      parser->operators);
-    parser->source->why = parser->syntax != NULL ? parser->syntax : parser->fault;
+    parser->source->why = parser->syntax;
+    for (size_t i = 0; i < ARRAY_COUNT(parser->faults) && parser->source->why == NULL; i++)
+        parser->source->why = parser->faults[order_of(parser, (enum parser_fault)i)];
     return parser->source->why == NULL ? OK : ERR_INVALID;
 }
 
@@ -110,7 +133,8 @@ static struct slice step_name(struct parser *parser)
 
     if (parser->tokens.at.kind == TOKEN_WORD) {
         if (expression_is_reserved(text))
-            PARSER_FAULT(parser, "Attribute name is a reserved keyword; reserved keyword: %.*s",
+            PARSER_FAULT(parser, PARSER_FAULT_RESERVED,
+                         "Attribute name is a reserved keyword; reserved keyword: %.*s",
                          (int)text.size, (const char *)text.data);
         return text;
     }
@@ -120,7 +144,7 @@ static struct slice step_name(struct parser *parser)
         return binding->name;
     }
     PARSER_FAULT(
-        parser,
+        parser, PARSER_FAULT_NAME,
         "An expression attribute name used in the document path is not defined; attribute name: "
         "%.*s",
         (int)text.size, (const char *)text.data);
@@ -136,14 +160,43 @@ static uint32_t list_index(struct parser *parser)
         index = index * 10 + (uint64_t)(text.data[i] - '0');
     if (index <= INT32_MAX)
         return (uint32_t)index;
-    PARSER_FAULT(parser, "List index is not within the allowable range; index: [%.*s]",
-                 (int)text.size, (const char *)text.data);
+    PARSER_FAULT(parser, PARSER_FAULT_LIMIT,
+                 "List index is not within the allowable range; index: [%.*s]", (int)text.size,
+                 (const char *)text.data);
     return 0;
+}
+
+/* Words that are part of the grammar, and so no names at all. */
+static bool is_grammar(const struct parser *parser)
+{
+    static const char *const in_conditions[] = {"AND", "OR", "NOT", "IN", "BETWEEN"};
+    static const char *const in_updates[] = {"SET", "REMOVE", "ADD", "DELETE"};
+    const char *const *words = parser->is_update ? in_updates : in_conditions;
+    size_t count = parser->is_update ? ARRAY_COUNT(in_updates) : ARRAY_COUNT(in_conditions);
+
+    for (size_t i = 0; i < count && !parser->is_projection; i++)
+        if (token_is_keyword(&parser->tokens.at, words[i]))
+            return true;
+    return false;
 }
 
 bool parser_at_name(const struct parser *parser)
 {
-    return parser->tokens.at.kind == TOKEN_WORD || parser->tokens.at.kind == TOKEN_NAME;
+    return parser->tokens.at.kind == TOKEN_NAME ||
+           (parser->tokens.at.kind == TOKEN_WORD && !is_grammar(parser));
+}
+
+static void note_opened(struct expression_source *source, struct slice attribute)
+{
+    struct slice *old = source->opened;
+
+    if (source->opened_count == source->opened_capacity) {
+        source->opened_capacity = source->opened_capacity == 0 ? 8 : source->opened_capacity * 2;
+        source->opened = arena_alloc(source->arena, source->opened_capacity * sizeof(*old));
+        if (old != NULL)
+            memcpy(source->opened, old, source->opened_count * sizeof(*old));
+    }
+    source->opened[source->opened_count++] = attribute;
 }
 
 bool parser_path(struct parser *parser, struct expression_path *path)
@@ -185,10 +238,12 @@ bool parser_path(struct parser *parser, struct expression_path *path)
         return false;
     }
     if (count > EXPRESSION_STEPS_MAX) {
-        PARSER_FAULT(parser, "The document path has too many nesting elements; nesting levels: %zu",
-                     count);
+        PARSER_FAULT(parser, PARSER_FAULT_LIMIT,
+                     "The document path has too many nesting elements; nesting levels: %zu", count);
         count = EXPRESSION_STEPS_MAX;
     }
+    if (count > 1)
+        note_opened(parser->source, steps[0].name);
     path->steps = arena_alloc(parser->source->arena, count * sizeof(*steps));
     memcpy(path->steps, steps, count * sizeof(*steps));
     path->step_count = count;
@@ -249,11 +304,11 @@ static const char *clash_of(const struct expression_path *a, const struct expres
 void parser_check_clash(struct parser *parser, const struct expression_path *a,
                         const struct expression_path *b)
 {
-    const char *clash = parser->fault == NULL ? clash_of(a, b) : NULL;
+    const char *clash = clash_of(a, b);
 
     if (clash != NULL)
         PARSER_FAULT(
-            parser,
+            parser, strcmp(clash, "overlap") == 0 ? PARSER_FAULT_OVERLAP : PARSER_FAULT_CONFLICT,
             "Two document paths %s with each other; must remove or rewrite one of these paths; "
             "path one: %s, path two: %s",
             clash, expression_path_text(parser->source->arena, a),

@@ -1,8 +1,8 @@
 /* What the parsers of expressions are made of: the cursor and its faults, names, paths, nodes.
  *
- * A fault of syntax ends the parse; of the others the first is kept, and parsing goes on, for a
- * fault of syntax is told before it. Functions that give a node or a bool give NULL or false after
- * a fault of syntax. */
+ * A fault of syntax ends the parse and is told before any other. The others are of kinds; parsing
+ * goes on, the first of each kind is kept, and in the end the kind decides which one is told.
+ * Functions that give a node or a bool give NULL or false after a fault of syntax. */
 
 #ifndef NODE_TABLE_EXPRESSION_PARSER_H
 #define NODE_TABLE_EXPRESSION_PARSER_H
@@ -12,6 +12,26 @@
 
 #define PARSER_CHILDREN_MAX (EXPRESSION_OPERATORS_MAX + 1)
 
+enum parser_fault { /* told in this order, but see parser_finish */
+                    PARSER_FAULT_LIMIT,
+                    PARSER_FAULT_PARENTHESES,
+                    PARSER_FAULT_RESERVED,
+                    PARSER_FAULT_FUNCTION, /* there is no such function */
+                    PARSER_FAULT_MISUSE,   /* there is, but not here */
+                    PARSER_FAULT_SECTION,
+                    PARSER_FAULT_PREDICATE, /* the one of those below that is told for a predicate
+                                             */
+                    PARSER_FAULT_NAME,      /* a name or value that is not defined */
+                    PARSER_FAULT_VALUE,
+                    PARSER_FAULT_OVERLAP,
+                    PARSER_FAULT_CONFLICT,
+                    PARSER_FAULT_ACTION,   /* the operand of ADD or DELETE */
+                    PARSER_FAULT_OPERANDS, /* their number */
+                    PARSER_FAULT_DISTINCT,
+                    PARSER_FAULT_TYPE,
+                    PARSER_FAULT_COUNT
+};
+
 struct parser {
     struct expression_source *source;
     struct tokens tokens;
@@ -19,10 +39,11 @@ struct parser {
      */
     struct expression *(*parse_inner)(struct parser *parser);
     bool is_update;
+    bool is_projection;
     unsigned depth; /* of parentheses, functions and NOTs */
     unsigned operators;
     const char *syntax; /* the fault that ended the parse */
-    const char *fault;  /* the first other one */
+    const char *faults[PARSER_FAULT_COUNT];
 };
 
 struct parser_children { /* gathered before their number is known */
@@ -30,10 +51,10 @@ struct parser_children { /* gathered before their number is known */
     size_t count;
 };
 
-#define PARSER_FAULT(parser, ...)                                                                  \
+#define PARSER_FAULT(parser, kind, ...)                                                            \
     do {                                                                                           \
-        if ((parser)->fault == NULL)                                                               \
-            (parser)->fault = arena_printf((parser)->source->arena, __VA_ARGS__);                  \
+        if ((parser)->faults[kind] == NULL)                                                        \
+            (parser)->faults[kind] = arena_printf((parser)->source->arena, __VA_ARGS__);           \
     } while (0)
 
 /* ERR_INVALID: too long, or empty; said in source->why. */
@@ -41,6 +62,8 @@ enum error parser_start(struct parser *parser, struct expression_source *source,
 /* At the end of the text, or wherever the parse stopped. ERR_INVALID: said in source->why. */
 enum error parser_finish(struct parser *parser);
 
+/* At the end of one predicate of a condition: the first predicate with a fault has it told. */
+void parser_settle(struct parser *parser);
 /* About the token at hand; NULL. */
 struct expression *parser_syntax_error(struct parser *parser);
 bool parser_expect(struct parser *parser, const char *sign);

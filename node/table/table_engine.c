@@ -57,7 +57,8 @@ struct row_change { /* a command at work */
 static bool needs_old(const Skein__Wire__TableCommand *command)
 {
     return command->kind == TABLE_UPDATE || command->condition.len > 0 ||
-           command->returns != TABLE_RETURNS_NONE || command->wants_sizes;
+           command->returns != TABLE_RETURNS_NONE || command->wants_sizes ||
+           command->n_index_sorts > 0;
 }
 
 /* A row that is not there counts as one without attributes. */
@@ -126,13 +127,78 @@ static void fill_returns(struct row_change *change, struct slice new)
     change->reply.item = field_of(item);
 }
 
+/* ---- local indexes ------------------------------------------------------------------------- */
+
+/* What the index with this number sorts the item by; false when it does not have the item. */
+static bool find_index_value(const struct row_change *change, size_t number, struct slice item,
+                             struct item_value *value)
+{
+    const Skein__Wire__TableAttribute *sort = change->command->index_sorts[number];
+    struct item_value attributes = attributes_of(item);
+
+    return item_find(&attributes, slice_text(sort->name), value);
+}
+
+static enum table_outcome check_index_values(const struct row_change *change, struct slice item)
+{
+    struct item_value value;
+
+    for (size_t i = 0; i < change->command->n_index_sorts; i++) {
+        if (!find_index_value(change, i, item, &value))
+            continue;
+        if (value.type != (enum item_type)change->command->index_sorts[i]->type)
+            return TABLE_INDEX_TYPE;
+        if (value.bytes.size == 0)
+            return TABLE_INDEX_EMPTY;
+        if (value.bytes.size > TABLE_SORT_BYTES_MAX)
+            return TABLE_INDEX_TOO_LARGE;
+    }
+    return TABLE_DONE;
+}
+
+static void put_index_key(const struct row_change *change, size_t number, struct slice item,
+                          struct buffer *key)
+{
+    struct item_value value;
+
+    buffer_clear(key);
+    if (find_index_value(change, number, item, &value))
+        table_key_put_index_row(key, change->key, change->command->hash_bytes, number, &value);
+}
+
+/* The index rows of the item that was there give way to those of the `new` one, if any. */
+static void change_indexes(struct row_change *change, struct slice new)
+{
+    struct buffer old_key = BUFFER_INIT(BUFFER_UNLIMITED);
+    struct buffer new_key = BUFFER_INIT(BUFFER_UNLIMITED);
+
+    for (size_t i = 0; i < change->command->n_index_sorts; i++) {
+        put_index_key(change, i, buffer_slice(&change->old), &old_key);
+        put_index_key(change, i, new, &new_key);
+        if (slice_equal(buffer_slice(&old_key), buffer_slice(&new_key)))
+            continue;
+        if (old_key.size > 0)
+            shard_delete(change->state, buffer_slice(&old_key));
+        if (new_key.size > 0)
+            shard_put(change->state, buffer_slice(&new_key), change->key);
+    }
+    buffer_close(&old_key);
+    buffer_close(&new_key);
+}
+
+/* ---- the changes --------------------------------------------------------------------------- */
+
 static enum table_outcome put_row(struct row_change *change)
 {
     struct slice item = field(&change->command->item);
+    enum table_outcome outcome = check_index_values(change, item);
 
+    if (outcome != TABLE_DONE)
+        return outcome;
     if (change->command->wants_sizes)
         change->reply.new_bytes = item_size_whole(item);
     fill_returns(change, item);
+    change_indexes(change, item);
     shard_put(change->state, change->key, item);
     return TABLE_DONE;
 }
@@ -140,6 +206,7 @@ static enum table_outcome put_row(struct row_change *change)
 static enum table_outcome delete_row(struct row_change *change)
 {
     fill_returns(change, slice_of(NULL, 0));
+    change_indexes(change, slice_of(NULL, 0));
     shard_delete(change->state, change->key);
     return TABLE_DONE;
 }
@@ -148,6 +215,7 @@ static enum table_outcome update_row(struct row_change *change)
 {
     struct slice before = buffer_slice(&change->old);
     enum item_update_fault fault;
+    enum table_outcome outcome;
 
     if (before.size == 0 && !change->command->may_create)
         return TABLE_DONE;
@@ -162,8 +230,12 @@ static enum table_outcome update_row(struct row_change *change)
         if (fault != ITEM_UPDATE_OK)
             return (enum table_outcome)(TABLE_UPDATE_FAULT + (int)fault);
     }
+    outcome = check_index_values(change, buffer_slice(&change->new));
+    if (outcome != TABLE_DONE)
+        return outcome;
     change->reply.new_bytes = item_size_whole(buffer_slice(&change->new));
     fill_returns(change, buffer_slice(&change->new));
+    change_indexes(change, buffer_slice(&change->new));
     shard_put(change->state, change->key, buffer_slice(&change->new));
     return TABLE_DONE;
 }
@@ -207,30 +279,40 @@ static void apply_row(struct shard_state *state, const Skein__Wire__TableCommand
 
 /* ---- dropping a table, a piece at a time ---------------------------------------------------- */
 
+/* Gathers the keys with this prefix, each after its u32 size, as long as the piece has room. */
+static void gather_keys(struct shard_cursor *cursor, struct slice prefix, uint32_t limit,
+                        struct buffer *keys, Skein__Wire__TableReply *reply)
+{
+    for (shard_cursor_seek(cursor, prefix); shard_cursor_valid(cursor); shard_cursor_next(cursor)) {
+        struct slice key = shard_cursor_key(cursor);
+
+        if (!slice_starts_with(key, prefix))
+            return;
+        if (reply->scanned == limit) {
+            reply->has_more = true;
+            return;
+        }
+        reply->scanned++;
+        buffer_put_u32(keys, (uint32_t)key.size);
+        buffer_put_slice(keys, key);
+    }
+}
+
 static void apply_drop(struct shard_state *state, const Skein__Wire__TableCommand *command,
                        struct buffer *reply)
 {
     Skein__Wire__TableReply message = SKEIN__WIRE__TABLE_REPLY__INIT;
     struct shard_cursor *cursor = shard_cursor_open(state);
-    struct slice prefix = field(&command->key);
+    struct buffer index_prefix = BUFFER_INIT(1 + TABLE_ID_BYTES);
     struct buffer keys =
         BUFFER_INIT(BUFFER_UNLIMITED); /* of the piece: put nothing while walking */
     struct reader reader;
 
-    for (shard_cursor_seek(cursor, prefix); shard_cursor_valid(cursor); shard_cursor_next(cursor)) {
-        struct slice key = shard_cursor_key(cursor);
-
-        if (!slice_starts_with(key, prefix))
-            break;
-        if (message.scanned == command->row_limit) {
-            message.has_more = true;
-            break;
-        }
-        message.scanned++;
-        buffer_put_u32(&keys, (uint32_t)key.size);
-        buffer_put_slice(&keys, key);
-    }
+    table_key_put_index(&index_prefix, command->key.data + 1, TABLE_INDEXES_MAX);
+    gather_keys(cursor, field(&command->key), command->row_limit, &keys, &message);
+    gather_keys(cursor, buffer_slice(&index_prefix), command->row_limit, &keys, &message);
     shard_cursor_close(cursor);
+    buffer_close(&index_prefix);
     reader = reader_of(buffer_slice(&keys));
     while (reader.rest.size > 0) {
         uint32_t size = reader_u32(&reader);
@@ -246,6 +328,13 @@ static bool is_row_key(struct slice key)
     return key.size > 1 + TABLE_ID_BYTES && key.size <= TABLE_KEY_BYTES_MAX;
 }
 
+static bool is_row_command(const Skein__Wire__TableCommand *command)
+{
+    return command->kind >= TABLE_PUT && command->kind <= TABLE_UPDATE &&
+           is_row_key(field(&command->key)) && command->n_index_sorts <= TABLE_INDEXES_MAX &&
+           command->hash_bytes <= command->key.len - 1 - TABLE_ID_BYTES;
+}
+
 static void table_engine_apply(struct shard_state *state, const struct shard_moment *moment,
                                struct slice bytes, struct buffer *reply)
 {
@@ -253,8 +342,7 @@ static void table_engine_apply(struct shard_state *state, const struct shard_mom
         skein__wire__table_command__unpack(NULL, bytes.size, bytes.data);
 
     (void)moment;
-    if (command != NULL && command->kind >= TABLE_PUT && command->kind <= TABLE_UPDATE &&
-        is_row_key(field(&command->key)))
+    if (command != NULL && is_row_command(command))
         apply_row(state, command, reply);
     else if (command != NULL && command->kind == TABLE_DROP &&
              command->key.len == 1 + TABLE_ID_BYTES && command->row_limit > 0)
@@ -321,6 +409,9 @@ struct page { /* a range at work */
     struct shard_cursor *cursor;
     struct expression_paths projection;
     struct expression_paths position_paths;
+    struct expression_paths index_projection;
+    struct buffer row;       /* that an index row stands for */
+    struct buffer projected; /* what the index has of it */
     struct buffer rows;
     struct buffer last; /* the row looked at last */
     struct buffer position;
@@ -368,7 +459,10 @@ static enum table_outcome take_row(struct page *page, struct slice item)
         size_t bytes;
 
         buffer_put_u32(&page->rows, 0);
-        put_projected(&page->rows, item, &page->projection);
+        put_projected(&page->rows, item,
+                      page->projection.count > 0 || page->query->wants_whole
+                          ? &page->projection
+                          : &page->index_projection);
         bytes = page->rows.size - at - 4;
         for (unsigned i = 0; i < 4; i++)
             page->rows.data[at + i] = (uint8_t)(bytes >> (8 * i));
@@ -387,24 +481,48 @@ static bool is_full(const struct page *page, size_t next_bytes)
     return page->reply.scanned_bytes + next_bytes > query->bytes_limit;
 }
 
-static enum table_outcome read_page(struct page *page)
+/* The item at the cursor, and its bytes as the table or the index has them. */
+static enum table_outcome read_at_cursor(struct page *page, struct shard_state *state,
+                                         struct slice *item, size_t *bytes)
+{
+    *item = shard_cursor_value(page->cursor);
+    if (page->query->is_index) {
+        buffer_clear(&page->row);
+        if (!is_row_key(*item) || shard_get(state, *item, &page->row) != OK)
+            return TABLE_CORRUPT;
+        *item = buffer_slice(&page->row);
+    }
+    if (item_check(*item) != OK)
+        return TABLE_CORRUPT;
+    if (page->index_projection.count > 0) {
+        buffer_clear(&page->projected);
+        put_projected(&page->projected, *item, &page->index_projection);
+        *bytes = item_size_whole(buffer_slice(&page->projected));
+    } else {
+        *bytes = item_size_whole(*item);
+    }
+    return TABLE_DONE;
+}
+
+static enum table_outcome read_page(struct page *page, struct shard_state *state)
 {
     const Skein__Wire__TableQuery *query = page->query;
 
     for (seek_first(page); is_inside(page); query->is_backward ? shard_cursor_previous(page->cursor)
                                                                : shard_cursor_next(page->cursor)) {
-        struct slice item = shard_cursor_value(page->cursor);
-        enum table_outcome outcome;
+        struct slice item;
         size_t bytes;
+        enum table_outcome outcome = read_at_cursor(page, state, &item, &bytes);
 
-        if (item_check(item) != OK)
-            return TABLE_CORRUPT;
-        bytes = item_size_whole(item);
+        if (outcome != TABLE_DONE)
+            return outcome;
         if (is_full(page, bytes)) {
             page->reply.has_more = true;
             break;
         }
         page->reply.scanned_bytes += bytes;
+        if (query->wants_whole)
+            page->reply.fetched_bytes += item_size_whole(item);
         outcome = take_row(page, item);
         if (outcome != TABLE_DONE)
             return outcome;
@@ -420,6 +538,8 @@ static void read_range(struct shard_state *state, const Skein__Wire__TableQuery 
                        struct arena *arena, struct buffer *reply)
 {
     struct page page = {.query = query,
+                        .row = BUFFER_INIT(BUFFER_UNLIMITED),
+                        .projected = BUFFER_INIT(BUFFER_UNLIMITED),
                         .rows = BUFFER_INIT(BUFFER_UNLIMITED),
                         .last = BUFFER_INIT(BUFFER_UNLIMITED),
                         .position = BUFFER_INIT(BUFFER_UNLIMITED)};
@@ -428,8 +548,9 @@ static void read_range(struct shard_state *state, const Skein__Wire__TableQuery 
     skein__wire__table_reply__init(&page.reply);
     page.cursor = shard_cursor_open(state);
     if (read_paths(&query->projection, arena, &page.projection) &&
-        read_paths(&query->position_paths, arena, &page.position_paths))
-        outcome = read_page(&page);
+        read_paths(&query->position_paths, arena, &page.position_paths) &&
+        read_paths(&query->index_projection, arena, &page.index_projection))
+        outcome = read_page(&page, state);
     shard_cursor_close(page.cursor);
     if (outcome == TABLE_DONE) {
         page.reply.rows = field_of(buffer_slice(&page.rows));
@@ -441,6 +562,8 @@ static void read_range(struct shard_state *state, const Skein__Wire__TableQuery 
     } else {
         put_outcome(reply, outcome);
     }
+    buffer_close(&page.row);
+    buffer_close(&page.projected);
     buffer_close(&page.rows);
     buffer_close(&page.last);
     buffer_close(&page.position);

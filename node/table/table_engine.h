@@ -30,7 +30,16 @@ enum table_outcome {
     TABLE_CONDITION_FAILED = 1, /* nothing changed */
     TABLE_MALFORMED = 2,        /* no command or query of ours: nothing changed */
     TABLE_CORRUPT = 3,          /* the stored row is damaged: nothing changed */
+    TABLE_INDEX_TYPE = 4,       /* an update gives an index key an unfit type: nothing changed */
+    TABLE_INDEX_EMPTY = 5,      /* ... no bytes: nothing changed */
+    TABLE_INDEX_TOO_LARGE = 6,  /* ... too many: nothing changed */
     TABLE_UPDATE_FAULT = 16     /* + enum item_update_fault: nothing changed */
+};
+
+enum table_projection { /* what an index has of an item; in the catalogue: never renumber */
+                        TABLE_PROJECTION_ALL = 0,
+                        TABLE_PROJECTION_KEYS_ONLY = 1,
+                        TABLE_PROJECTION_INCLUDE = 2
 };
 
 #define TABLE_PAGE_BYTES_MAX (1024u * 1024) /* what a range looks at, by item_size */

@@ -3,6 +3,7 @@
 #include "proto/base/check.h"
 
 #define SPACE_ROWS 0x01
+#define SPACE_INDEX_ROWS 0x02
 
 enum table_key_fault table_key_check(const struct table_schema *schema,
                                      const struct item_value *attributes, size_t *part)
@@ -50,6 +51,26 @@ void table_key_put_table(struct buffer *to, const uint8_t table_id[TABLE_ID_BYTE
 {
     buffer_put_u8(to, SPACE_ROWS);
     buffer_put(to, table_id, TABLE_ID_BYTES);
+}
+
+void table_key_put_index(struct buffer *to, const uint8_t table_id[TABLE_ID_BYTES], size_t number)
+{
+    buffer_put_u8(to, SPACE_INDEX_ROWS);
+    buffer_put(to, table_id, TABLE_ID_BYTES);
+    if (number < TABLE_INDEXES_MAX)
+        buffer_put_u8(to, (uint8_t)number);
+}
+
+void table_key_put_index_row(struct buffer *to, struct slice row_key, size_t hash_bytes,
+                             size_t number, const struct item_value *value)
+{
+    const uint8_t *hash_part = row_key.data + 1 + TABLE_ID_BYTES;
+    size_t sort_bytes = row_key.size - 1 - TABLE_ID_BYTES - hash_bytes;
+
+    table_key_put_index(to, row_key.data + 1, number);
+    buffer_put(to, hash_part, hash_bytes);
+    table_key_put_part(to, value);
+    buffer_put(to, hash_part + hash_bytes, sort_bytes);
 }
 
 void table_key_put_row(struct buffer *to, const uint8_t table_id[TABLE_ID_BYTES],

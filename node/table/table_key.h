@@ -5,7 +5,11 @@
  * The hash part decides the shard. Both parts mark their own end and sort as their values do:
  *   S, B   the bytes, each 00 as 00 FF, then 00 01
  *   N      packed (number.h)
- * so that all rows of one hash key stand together, in the order of their sort keys. */
+ * so that all rows of one hash key stand together, in the order of their sort keys.
+ *
+ *   index row key = 02, table id, number of the index, hash part, sort part of the index, sort part
+ *
+ * An index row's value is the key of the row it stands for, which is in the same shard. */
 
 #ifndef NODE_TABLE_TABLE_KEY_H
 #define NODE_TABLE_TABLE_KEY_H
@@ -16,8 +20,9 @@
 #define TABLE_HASH_BYTES_MAX 2048
 #define TABLE_SORT_BYTES_MAX 1024
 #define TABLE_KEY_PARTS_MAX 2
+#define TABLE_INDEXES_MAX 5   /* local ones */
 #define TABLE_KEY_END_BYTES 2 /* what marks the end of an S or B */
-/* Every byte may need two, and each part its end. */
+/* Every byte may need two, and each part its end. An index row's key is longer by one part. */
 #define TABLE_KEY_BYTES_MAX                                                                        \
     (1 + TABLE_ID_BYTES + 2 * (TABLE_HASH_BYTES_MAX + TABLE_SORT_BYTES_MAX) + 4)
 
@@ -48,6 +53,14 @@ void table_key_put_part(struct buffer *to, const struct item_value *value);
 
 /* Where the rows of a table begin. */
 void table_key_put_table(struct buffer *to, const uint8_t table_id[TABLE_ID_BYTES]);
+/* Where the rows of one of its local indexes begin, or those of all (`number` TABLE_INDEXES_MAX).
+ */
+void table_key_put_index(struct buffer *to, const uint8_t table_id[TABLE_ID_BYTES], size_t number);
+
+/* The key of the index row for a row with this key, whose hash part has `hash_bytes`, when the
+ * attribute the index sorts by has that value. */
+void table_key_put_index_row(struct buffer *to, struct slice row_key, size_t hash_bytes,
+                             size_t number, const struct item_value *value);
 
 /* The whole row key of an M that passed table_key_check. `hash_part` is lent: it lies in `to`,
  * until its next change. */

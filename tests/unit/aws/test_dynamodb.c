@@ -362,6 +362,77 @@ static void update_item__no_item__created_with_its_key(void **state)
 
 /* ---- batches ---- */
 
+#define LEGACY_KEY "\"TableName\":\"Orders\",\"Key\":{\"order_id\":{\"S\":\"o1\"}}"
+
+static void update_item__attribute_updates__as_expressions_would(void **state)
+{
+    struct dynamodb_fixture *f = *state;
+
+    dynamodb_fixture_make_tables(f);
+    dynamodb_fixture_expect(f, "UpdateItem",
+                            "{" LEGACY_KEY ",\"ReturnValues\":\"ALL_NEW\",\"AttributeUpdates\":{"
+                            "\"l\":{\"Action\":\"ADD\",\"Value\":{\"L\":[{\"S\":\"x\"}]}},"
+                            "\"n\":{\"Action\":\"ADD\",\"Value\":{\"N\":\"2\"}},"
+                            "\"p\":{\"Value\":{\"S\":\"put\"}},\"gone\":{\"Action\":\"DELETE\"}}}",
+                            "{\"Attributes\":{\"l\":{\"L\":[{\"S\":\"x\"}]},\"n\":{\"N\":\"2\"},"
+                            "\"order_id\":{\"S\":\"o1\"},"
+                            "\"p\":{\"S\":\"put\"}}}");
+    dynamodb_fixture_expect(f, "UpdateItem",
+                            "{" LEGACY_KEY
+                            ",\"ReturnValues\":\"UPDATED_NEW\",\"AttributeUpdates\":{"
+                            "\"l\":{\"Action\":\"ADD\",\"Value\":{\"L\":[{\"S\":\"y\"}]}},\"p\":{"
+                            "\"Action\":\"DELETE\"}},"
+                            "\"Expected\":{\"n\":{\"ComparisonOperator\":\"BETWEEN\","
+                            "\"AttributeValueList\":[{\"N\":\"1\"},"
+                            "{\"N\":\"3\"}]},\"q\":{\"Exists\":false}}}",
+                            "{\"Attributes\":{\"l\":{\"L\":[{\"S\":\"x\"},{\"S\":\"y\"}]}}}");
+    dynamodb_fixture_refused(
+        f, "UpdateItem",
+        "{" LEGACY_KEY
+        ",\"AttributeUpdates\":{\"l\":{\"Action\":\"ADD\",\"Value\":{\"N\":\"1\"}}}}",
+        VALIDATION, "Type mismatch for attribute to update");
+}
+
+/* Each comparison on an item {n: 2, s: "abc"}: does it hold? */
+static void delete_item__expected__each_comparison(void **state)
+{
+    static const struct {
+        const char *expected;
+        bool holds;
+    } cases[] = {
+        {"\"n\":{\"Value\":{\"N\":\"2.0\"}}", true},
+        {"\"n\":{\"Value\":{\"N\":\"3\"}}", false},
+        {"\"x\":{\"ComparisonOperator\":\"NE\",\"Value\":{\"N\":\"3\"}}", true},
+        {"\"x\":{\"ComparisonOperator\":\"NOT_CONTAINS\",\"Value\":{\"S\":\"z\"}}", false},
+        {"\"s\":{\"ComparisonOperator\":\"NOT_CONTAINS\",\"Value\":{\"S\":\"z\"}}", true},
+        {"\"s\":{\"ComparisonOperator\":\"CONTAINS\",\"Value\":{\"S\":\"bc\"}}", true},
+        {"\"s\":{\"ComparisonOperator\":\"BEGINS_WITH\",\"Value\":{\"S\":\"bc\"}}", false},
+        {"\"s\":{\"ComparisonOperator\":\"IN\",\"AttributeValueList\":[{\"S\":\"q\"},{\"S\":"
+         "\"abc\"}]}",
+         true},
+        {"\"s\":{\"ComparisonOperator\":\"NULL\"}", false},
+        {"\"s\":{\"ComparisonOperator\":\"NOT_NULL\"},\"n\":{\"Exists\":false}", false},
+    };
+    struct dynamodb_fixture *f = *state;
+
+    dynamodb_fixture_make_tables(f);
+    for (size_t i = 0; i < ARRAY_COUNT(cases); i++) {
+        char body[512];
+
+        (void)snprintf(body, sizeof(body), "{" LEGACY_KEY ",\"Expected\":{%s}}", cases[i].expected);
+        dynamodb_fixture_expect(f, "PutItem",
+                                "{\"TableName\":\"Orders\",\"Item\":{\"order_id\":{\"S\":\"o1\"},"
+                                "\"n\":{\"N\":\"2\"},\"s\":{\"S\":\"abc\"}}}",
+                                "{}");
+        if (cases[i].holds)
+            dynamodb_fixture_expect(f, "DeleteItem", body, "{}");
+        else
+            dynamodb_fixture_refused(f, "DeleteItem", body,
+                                     SERVICE "ConditionalCheckFailedException",
+                                     "The conditional request failed");
+    }
+}
+
 static void batch_write_and_get__two_tables(void **state)
 {
     struct dynamodb_fixture *f = *state;
@@ -458,6 +529,10 @@ int main(void)
 {
 #define TEST(name) cmocka_unit_test_setup_teardown(name, with_tables, dynamodb_fixture_tear_down)
     const struct CMUnitTest tests[] = {
+        cmocka_unit_test_setup_teardown(update_item__attribute_updates__as_expressions_would,
+                                        dynamodb_fixture_set_up, dynamodb_fixture_tear_down),
+        cmocka_unit_test_setup_teardown(delete_item__expected__each_comparison,
+                                        dynamodb_fixture_set_up, dynamodb_fixture_tear_down),
         cmocka_unit_test_setup_teardown(create_table__the_article__surplus_definition_kept,
                                         dynamodb_fixture_set_up, dynamodb_fixture_tear_down),
         TEST(create_table__another_node_was_quicker__in_use),

@@ -66,11 +66,11 @@ static void malformed__serialization_exception(void **state)
         {"PutItem", "{\"Item\":{\"a\":{\"B\":\"abc\"}}}", SERIALIZATION,
          "Base64 encoded length is expected a multiple of 4 bytes but found: 3"},
         {"PutItem", "{\"Item\":{\"a\":{\"B\":\"ab=c\"}}}", SERIALIZATION,
-         "Invalid Base64 encoding"},
+         "Invalid last non-pad Base64 character dectected"},
         {"PutItem", "{\"Item\":{\"a\":{\"B\":\"AB==\"}}}", SERIALIZATION,
-         "Invalid Base64 encoding"},
+         "Invalid last non-pad Base64 character dectected"},
         {"PutItem", "{\"Item\":{\"a\":{\"SS\":\"b\"}}}", SERIALIZATION, "Unexpected field type"},
-        {"GetItem", "{\"ConsistentRead\":\"true\"}", SERIALIZATION,
+        {"GetItem", "{\"ConsistentRead\":\"maybe\"}", SERIALIZATION,
          "Unexpected token received from parser"},
         {"CreateTable", "{\"ProvisionedThroughput\":[]}", SERIALIZATION,
          "Unrecognized collection type class "
@@ -239,6 +239,13 @@ static void no_such_table__not_found(void **state)
     "{\"TableName\":\"New\",\"BillingMode\":\"PAY_PER_REQUEST\",\"AttributeDefinitions\":"
 #define DEFINED_A "[{\"AttributeName\":\"a\",\"AttributeType\":\"S\"}],"
 
+#define DEFINED_AB                                                                                 \
+    "[{\"AttributeName\":\"a\",\"AttributeType\":\"S\"},{\"AttributeName\":\"b\","                 \
+    "\"AttributeType\":\"S\"}],"
+#define KEYS_AB                                                                                    \
+    "\"KeySchema\":[{\"AttributeName\":\"a\",\"KeyType\":\"HASH\"},{\"AttributeName\":\"b\","      \
+    "\"KeyType\":\"RANGE\"}],"
+
 static void create_table__each_with_its_words(void **state)
 {
     static const struct fault_case cases[] = {
@@ -264,14 +271,27 @@ static void create_table__each_with_its_words(void **state)
          CREATE DEFINED_A "\"KeySchema\":[{\"AttributeName\":\"a\",\"KeyType\":\"RANGE\"}]}",
          VALIDATION, "Invalid KeySchema: The first KeySchemaElement is not a HASH key type"},
         {"CreateTable",
-         CREATE DEFINED_A "\"KeySchema\":[{\"AttributeName\":\"a\",\"KeyType\":\"HASH\"},{"
-                          "\"AttributeName\":\"a\",\"KeyType\":\"RANGE\"}]}",
+         CREATE DEFINED_AB "\"KeySchema\":[{\"AttributeName\":\"a\",\"KeyType\":\"HASH\"},{"
+                           "\"AttributeName\":\"a\",\"KeyType\":\"RANGE\"}]}",
          VALIDATION,
          "Both the Hash Key and the Range Key element in the KeySchema have the same name"},
         {"CreateTable",
-         CREATE DEFINED_A "\"KeySchema\":[{\"AttributeName\":\"a\",\"KeyType\":\"HASH\"},{"
-                          "\"AttributeName\":\"b\",\"KeyType\":\"HASH\"}]}",
+         CREATE DEFINED_AB "\"KeySchema\":[{\"AttributeName\":\"a\",\"KeyType\":\"HASH\"},{"
+                           "\"AttributeName\":\"b\",\"KeyType\":\"HASH\"}]}",
          VALIDATION, "Invalid KeySchema: The second KeySchemaElement is not a RANGE key type"},
+        {"CreateTable", CREATE DEFINED_AB KEYS_AB "\"LocalSecondaryIndexes\":[]}", VALIDATION,
+         INVALID "List of LocalSecondaryIndexes is empty"},
+        {"CreateTable",
+         CREATE DEFINED_AB KEYS_AB "\"LocalSecondaryIndexes\":[{\"IndexName\":\"abc\","
+                                   "\"KeySchema\":[{\"AttributeName\":\"a\",\"KeyType\":\"HASH\"}],"
+                                   "\"Projection\":{}}]}",
+         VALIDATION, INVALID "Index KeySchema does not have a range key for index: abc"},
+        {"CreateTable",
+         CREATE DEFINED_AB KEYS_AB
+         "\"LocalSecondaryIndexes\":[{\"IndexName\":\"abc\",\"KeySchema\":[{\"AttributeName\":"
+         "\"a\",\"KeyType\":\"HASH\"},{\"AttributeName\":\"b\",\"KeyType\":\"RANGE\"}],"
+         "\"Projection\":{\"ProjectionType\":\"ALL\",\"NonKeyAttributes\":[\"x\"]}}]}",
+         VALIDATION, INVALID "ProjectionType is ALL, but NonKeyAttributes is specified"},
     };
 
     check(*state, cases, ARRAY_COUNT(cases));
@@ -357,16 +377,15 @@ static void query__each_with_its_words(void **state)
          "Either the KeyConditions or KeyConditionExpression parameter must be specified in the "
          "request."},
         {"Query", QUERY("line = :n AND x = :o"), VALIDATION,
-         "Query condition missed key schema element: line"},
+         "Query condition missed key schema element: order_id"},
         {"Query", QUERY("line = :n AND line > :n AND order_id = :o"), VALIDATION,
-         "Invalid KeyConditionExpression: KeyConditionExpressions must only contain one condition "
-         "per key"},
+         "KeyConditionExpressions must only contain one condition per key"},
         {"Query", QUERY("order_id > :o AND line = :n"), VALIDATION,
          "Query key condition not supported"},
         {"Query", QUERY("order_id = :o OR line = :n"), VALIDATION,
-         "Invalid KeyConditionExpression: Invalid operator used in KeyConditionExpression: OR"},
+         "Invalid operator used in KeyConditionExpression: OR"},
         {"Query", QUERY("order_id = :o AND line <> :n"), VALIDATION,
-         "Invalid KeyConditionExpression: Invalid operator used in KeyConditionExpression: <>"},
+         "Invalid operator used in KeyConditionExpression: <>"},
         {"Query", QUERY("order_id = :n AND line = :o"), VALIDATION,
          INVALID "Condition parameter type does not match schema type"},
         {"Scan", "{" ORDERS ",\"Segment\":0}", VALIDATION,
@@ -386,6 +405,72 @@ static void query__each_with_its_words(void **state)
          "SPECIFIC_ATTRIBUTES"},
         {"Scan", "{" ORDERS ",\"IndexName\":\"abc\"}", VALIDATION,
          "The table does not have the specified index: abc"},
+    };
+
+    check(*state, cases, ARRAY_COUNT(cases));
+}
+
+#define EXPECT(more) "{" ORDERS "," KEY_O1 ",\"Expected\":{\"a\":" more "}}"
+#define UPDATE(more) "{" ORDERS "," KEY_O1 ",\"AttributeUpdates\":{\"a\":" more "}}"
+#define FILTER(more) "{" ORDERS ",\"ScanFilter\":{\"a\":" more "}}"
+
+static void legacy_members__each_with_its_words(void **state)
+{
+    static const struct fault_case cases[] = {
+        {"DeleteItem", EXPECT("{}"), VALIDATION,
+         INVALID "Value must be provided when Exists is null for Attribute: a"},
+        {"DeleteItem", EXPECT("{\"Exists\":true}"), VALIDATION,
+         INVALID "Value must be provided when Exists is true for Attribute: a"},
+        {"DeleteItem", EXPECT("{\"Exists\":false,\"Value\":{\"S\":\"x\"}}"), VALIDATION,
+         INVALID "Value cannot be used when Exists is false for Attribute: a"},
+        {"DeleteItem", EXPECT("{\"ComparisonOperator\":\"LT\"}"), VALIDATION,
+         INVALID "Value or AttributeValueList must be used with ComparisonOperator: LT for "
+                 "Attribute: a"},
+        {"DeleteItem", EXPECT("{\"ComparisonOperator\":\"LT\",\"Exists\":true}"), VALIDATION,
+         INVALID "Exists and ComparisonOperator cannot be used together for Attribute: a"},
+        {"DeleteItem", EXPECT("{\"AttributeValueList\":[]}"), VALIDATION,
+         INVALID "AttributeValueList can only be used with a ComparisonOperator for Attribute: a"},
+        {"DeleteItem", EXPECT("{\"Value\":{\"S\":\"x\"},\"AttributeValueList\":[]}"), VALIDATION,
+         INVALID "Value and AttributeValueList cannot be used together for Attribute: a"},
+        {"DeleteItem", EXPECT("{\"Value\":{\"S\":\"x\"},\"ComparisonOperator\":\"BETWEEN\"}"),
+         VALIDATION, INVALID "Invalid number of argument(s) for the BETWEEN ComparisonOperator"},
+        {"DeleteItem",
+         EXPECT("{\"AttributeValueList\":[{\"N\":\"2\"},{\"N\":\"1\"}],\"ComparisonOperator\":"
+                "\"BETWEEN\"}"),
+         VALIDATION,
+         "The BETWEEN condition was provided a range where the lower bound is greater than the "
+         "upper bound"},
+        {"DeleteItem", EXPECT("{\"ComparisonOperator\":\"XX\"}"), VALIDATION,
+         "1 validation error detected: Value 'XX' at 'expected.a.member.comparisonOperator' failed "
+         "to satisfy constraint: Member must satisfy enum value set: [IN, NULL, BETWEEN, LT, "
+         "NOT_CONTAINS, EQ, GT, NOT_NULL, NE, LE, BEGINS_WITH, GE, CONTAINS]"},
+        {"DeleteItem", "{" ORDERS "," KEY_O1 ",\"ConditionalOperator\":\"OR\"}", VALIDATION,
+         "ConditionalOperator cannot be used without Filter or Expected"},
+        {"DeleteItem",
+         "{" ORDERS "," KEY_O1 ",\"ConditionalOperator\":\"OR\",\"Expected\":{\"a\":{\"Exists\":"
+         "false}}}",
+         VALIDATION,
+         "ConditionalOperator can only be used when Filter or Expected has two or more elements"},
+        {"UpdateItem", UPDATE("{\"Action\":\"PUT\"}"), VALIDATION,
+         INVALID "Only DELETE action is allowed when no attribute value is specified"},
+        {"UpdateItem", UPDATE("{\"Action\":\"ADD\",\"Value\":{\"S\":\"x\"}}"), VALIDATION,
+         INVALID "ADD action is not supported for the type S"},
+        {"UpdateItem", UPDATE("{\"Action\":\"DELETE\",\"Value\":{\"N\":\"1\"}}"), VALIDATION,
+         INVALID "DELETE action with value is not supported for the type N"},
+        {"UpdateItem",
+         "{" ORDERS "," KEY_O1 ",\"AttributeUpdates\":{\"order_id\":{\"Value\":{\"S\":\"x\"}}}}",
+         VALIDATION, INVALID "Cannot update attribute order_id. This attribute is part of the key"},
+        {"Scan", FILTER("{\"ComparisonOperator\":\"LT\",\"AttributeValueList\":[{\"BOOL\":true}]}"),
+         VALIDATION, INVALID "ComparisonOperator LT is not valid for BOOL AttributeValue type"},
+        {"Scan",
+         FILTER("{\"ComparisonOperator\":\"IN\",\"AttributeValueList\":[{\"S\":\"a\"},{\"N\":\"1\"}"
+                "]}"),
+         VALIDATION, INVALID "AttributeValues inside AttributeValueList must be of same type"},
+        {"Query",
+         "{" ORDERS ",\"KeyConditions\":{\"order_id\":{\"ComparisonOperator\":\"NOT_NULL\"}}}",
+         VALIDATION, "Attempted conditional constraint is not an indexable operation"},
+        {"Query", "{" ORDERS ",\"KeyConditions\":{}}", VALIDATION,
+         "Conditions can be of length 1 or 2 only"},
     };
 
     check(*state, cases, ARRAY_COUNT(cases));
@@ -429,11 +514,17 @@ int main(void)
 {
 #define TEST(name) cmocka_unit_test_setup_teardown(name, with_tables, dynamodb_fixture_tear_down)
     const struct CMUnitTest tests[] = {
-        TEST(malformed__serialization_exception), TEST(constraints__one_message_for_all),
-        TEST(values__each_with_its_words),        TEST(keys__each_with_its_words),
-        TEST(no_such_table__not_found),           TEST(create_table__each_with_its_words),
-        TEST(expressions__each_with_its_words),   TEST(query__each_with_its_words),
-        TEST(put_item__too_large__refused),       TEST(put_item__depth_bomb__refused),
+        TEST(malformed__serialization_exception),
+        TEST(constraints__one_message_for_all),
+        TEST(values__each_with_its_words),
+        TEST(keys__each_with_its_words),
+        TEST(no_such_table__not_found),
+        TEST(create_table__each_with_its_words),
+        TEST(expressions__each_with_its_words),
+        TEST(query__each_with_its_words),
+        TEST(put_item__too_large__refused),
+        TEST(put_item__depth_bomb__refused),
+        TEST(legacy_members__each_with_its_words),
     };
 
     return cmocka_run_group_tests(tests, NULL, NULL);

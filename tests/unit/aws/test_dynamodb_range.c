@@ -266,6 +266,108 @@ static void query__filter_on_a_key__refused(void **state)
         "line");
 }
 
+/* ---- local indexes ------------------------------------------------------------------------- */
+
+static void make_indexed(struct dynamodb_fixture *f)
+{
+    static const char *const items[] = {
+        "\"b\":{\"S\":\"1\"},\"c\":{\"N\":\"30\"},\"d\":{\"S\":\"x\"},\"e\":{\"S\":\"e\"}",
+        "\"b\":{\"S\":\"2\"},\"c\":{\"N\":\"-7\"},\"d\":{\"S\":\"y\"}",
+        "\"b\":{\"S\":\"3\"},\"d\":{\"S\":\"z\"}", /* not in the index */
+        "\"b\":{\"S\":\"4\"},\"c\":{\"N\":\"9\"}"};
+
+    assert_int_equal(
+        dynamodb_fixture_call(
+            f, "CreateTable",
+            "{\"TableName\":\"Indexed\",\"BillingMode\":\"PAY_PER_REQUEST\","
+            "\"AttributeDefinitions\":["
+            "{\"AttributeName\":\"a\",\"AttributeType\":\"S\"},{\"AttributeName\":\"b\","
+            "\"AttributeType\":\"S\"},{\"AttributeName\":\"c\",\"AttributeType\":\"N\"}],"
+            "\"KeySchema\":["
+            "{\"AttributeName\":\"a\",\"KeyType\":\"HASH\"},{\"AttributeName\":\"b\",\"KeyType\":"
+            "\"RANGE\"}],\"LocalSecondaryIndexes\":[{\"IndexName\":\"by_c\",\"KeySchema\":["
+            "{\"AttributeName\":\"a\",\"KeyType\":\"HASH\"},{\"AttributeName\":\"c\",\"KeyType\":"
+            "\"RANGE\"}],\"Projection\":{\"ProjectionType\":\"INCLUDE\",\"NonKeyAttributes\":["
+            "\"d\"]}}]}"),
+        200);
+    for (size_t i = 0; i < ARRAY_COUNT(items); i++) {
+        char body[512];
+
+        (void)snprintf(body, sizeof(body),
+                       "{\"TableName\":\"Indexed\",\"Item\":{\"a\":{\"S\":\"h\"},%s}}", items[i]);
+        dynamodb_fixture_expect(f, "PutItem", body, "{}");
+    }
+}
+
+#define BY_C(condition, more)                                                                      \
+    "{\"TableName\":\"Indexed\",\"IndexName\":\"by_c\",\"KeyConditionExpression\":\"a = "          \
+    ":a" condition "\",\"ExpressionAttributeValues\":{\":a\":{\"S\":\"h\"}" more "}"
+#define ITEM_1 "{\"a\":{\"S\":\"h\"},\"b\":{\"S\":\"1\"},\"c\":{\"N\":\"30\"},\"d\":{\"S\":\"x\"}}"
+#define ITEM_2 "{\"a\":{\"S\":\"h\"},\"b\":{\"S\":\"2\"},\"c\":{\"N\":\"-7\"},\"d\":{\"S\":\"y\"}}"
+#define ITEM_4 "{\"a\":{\"S\":\"h\"},\"b\":{\"S\":\"4\"},\"c\":{\"N\":\"9\"}}"
+
+static void query__local_index__its_order_and_projection(void **state)
+{
+    struct dynamodb_fixture *f = *state;
+
+    make_indexed(f);
+
+    dynamodb_fixture_expect(f, "Query", BY_C("", "") "}",
+                            "{\"Items\":[" ITEM_2 "," ITEM_4 "," ITEM_1
+                            "],\"Count\":3,\"ScannedCount\":3}");
+    dynamodb_fixture_expect(
+        f, "Query", BY_C(" AND c > :c", ",\":c\":{\"N\":\"0\"}") ",\"ScanIndexForward\":false}",
+        "{\"Items\":[" ITEM_1 "," ITEM_4 "],\"Count\":2,\"ScannedCount\":2}");
+    dynamodb_fixture_expect(
+        f, "Query", BY_C(" AND c = :c", ",\":c\":{\"N\":\"30\"}") ",\"Select\":\"ALL_ATTRIBUTES\"}",
+        "{\"Items\":[{\"a\":{\"S\":\"h\"},\"b\":{\"S\":\"1\"},\"c\":{\"N\":\"30\"},\"d\":{\"S\":"
+        "\"x\"},"
+        "\"e\":{\"S\":\"e\"}}],\"Count\":1,\"ScannedCount\":1}");
+    dynamodb_fixture_expect(f, "Query", BY_C("", "") ",\"Limit\":1}",
+                            "{\"Items\":[" ITEM_2 "],\"Count\":1,\"ScannedCount\":1,"
+                            "\"LastEvaluatedKey\":{\"a\":{\"S\":\"h\"},\"b\":{\"S\":\"2\"},\"c\":{"
+                            "\"N\":\"-7\"}}}");
+    dynamodb_fixture_expect(f, "Query",
+                            BY_C("", "") ",\"ExclusiveStartKey\":{\"a\":{\"S\":\"h\"},\"b\":{\"S\":"
+                                         "\"2\"},\"c\":{\"N\":\"-7\"}}}",
+                            "{\"Items\":[" ITEM_4 "," ITEM_1 "],\"Count\":2,\"ScannedCount\":2}");
+}
+
+static void local_index__follows_its_rows(void **state)
+{
+    struct dynamodb_fixture *f = *state;
+    size_t keys = fake_router_key_count(f->router);
+
+    make_indexed(f);
+    assert_int_equal(fake_router_key_count(f->router), keys + 7);
+
+    dynamodb_fixture_expect(
+        f, "UpdateItem",
+        "{\"TableName\":\"Indexed\",\"Key\":{\"a\":{\"S\":\"h\"},\"b\":{\"S\":\"1\"}},"
+        "\"UpdateExpression\":\"SET c = :c\",\"ExpressionAttributeValues\":{\":c\":{\"N\":\"0\"}}}",
+        "{}");
+    dynamodb_fixture_expect(
+        f, "DeleteItem",
+        "{\"TableName\":\"Indexed\",\"Key\":{\"a\":{\"S\":\"h\"},\"b\":{\"S\":\"4\"}}}", "{}");
+    dynamodb_fixture_expect(f, "Query", BY_C("", "") ",\"ProjectionExpression\":\"c\"}",
+                            "{\"Items\":[{\"c\":{\"N\":\"-7\"}},{\"c\":{\"N\":\"0\"}}],\"Count\":2,"
+                            "\"ScannedCount\":2}");
+    dynamodb_fixture_refused(
+        f, "UpdateItem",
+        "{\"TableName\":\"Indexed\",\"Key\":{\"a\":{\"S\":\"h\"},\"b\":{\"S\":\"1\"}},"
+        "\"UpdateExpression\":\"SET c = b\"}",
+        VALIDATION,
+        "The update expression attempted to update the secondary index key to unsupported type");
+    dynamodb_fixture_refused(
+        f, "PutItem",
+        "{\"TableName\":\"Indexed\",\"Item\":{\"a\":{\"S\":\"h\"},\"b\":{\"S\":\"1\"},\"c\":{\"S\":"
+        "\"q\"}}}",
+        VALIDATION,
+        "One or more parameter values were invalid: Type mismatch for Index Key c Expected: N "
+        "Actual: S IndexName: by_c");
+    assert_int_equal(fake_router_key_count(f->router), keys + 5);
+}
+
 static void scan__a_shard_fails__the_whole_fails(void **state)
 {
     struct dynamodb_fixture *f = *state;
@@ -285,6 +387,8 @@ int main(void)
         TEST(query__key_conditions__the_rows_between),
         TEST(query__begins_with__on_strings),
         TEST(query__filter_on_a_key__refused),
+        TEST(query__local_index__its_order_and_projection),
+        TEST(local_index__follows_its_rows),
         TEST(scan__a_shard_fails__the_whole_fails),
     };
 

@@ -215,8 +215,7 @@ static void expression_parse__faults__in_the_service_words(void **state)
          "The function is not allowed to be used this way in an expression; function: "
          "attribute_exists"},
         {"C", "if_not_exists(a, :one) = :one",
-         "The function is not allowed to be used this way in an expression; function: "
-         "if_not_exists"},
+         "The function is not allowed in a condition expression; function: if_not_exists"},
         {"C", "a = a",
          "The first operand must be distinct from the remaining operands for this operator or "
          "function; operator: =, first operand: [a]"},
@@ -236,7 +235,7 @@ static void expression_parse__faults__in_the_service_words(void **state)
         {"U", "", "The expression can not be empty;"},
         {"U", "a = :one", "Syntax error; token: \"a\", near: \"a =\""},
         {"U", "SET a", "Syntax error; token: \"<EOF>\", near: \"a\""},
-        {"U", "SET a = :one, SET b = :one", "Syntax error; token: \"b\", near: \"SET b =\""},
+        {"U", "SET a = :one, SET b = :one", "Syntax error; token: \"SET\", near: \", SET b\""},
         {"U", "SET a = :one SET b = :one",
          "The \"SET\" section can only be used once in an update expression;"},
         {"U", "SET a = :one + :x",
@@ -248,7 +247,11 @@ static void expression_parse__faults__in_the_service_words(void **state)
         {"U", "SET a = if_not_exists(:one, :one)",
          "Operator or function requires a document path; operator or function: if_not_exists"},
         {"U", "SET a = size(b)",
-         "The function is not allowed to be used this way in an expression; function: size"},
+         "The function is not allowed in an update expression; function: size"},
+        {"U", "SET #no = :no REMOVE ABORT",
+         "Attribute name is a reserved keyword; reserved keyword: ABORT"},
+        {"C", "a = :no AND whatever(:one)", "Invalid function name; function: whatever"},
+        {"C", "a between b", "Syntax error; token: \"<EOF>\", near: \"b\""},
         {"U", "ADD a :x",
          "Incorrect operand type for operator or function; operator: ADD, operand type: STRING"},
         {"U", "DELETE a :one",
