@@ -1,6 +1,7 @@
 """Kill parts of a running cluster under load: nothing is lost, nothing fails, everything comes back equal."""
 import json
 import os
+import signal
 import subprocess
 import time
 import unittest
@@ -61,6 +62,20 @@ class Failover(unittest.TestCase):
     def test_all_controllers_are_down(self):
         skein("kill", "controllers")
         self.assert_nothing_lost(load("--rate", "30", "--seconds", "5"))
+
+    def test_an_interrupt_starts_what_was_killed_and_shows_the_ledger(self):
+        load = subprocess.Popen(SKEIN + ["--json", "load", "checkout", "--rate", "30", "--seconds", "300", "--kill-every",
+                                         "2s"], text=True, stdout=subprocess.PIPE, stderr=subprocess.DEVNULL)
+        try:
+            wait_for(lambda s: s["nodes_up"] + s["controllers_up"] < 9, 30)
+            load.send_signal(signal.SIGINT)
+            result = json.loads(load.communicate(timeout=120)[0])
+        finally:
+            load.kill()
+        self.assertTrue(result["interrupted"])
+        self.assert_nothing_lost(result)
+        self.assertEqual(result["sent"], result["acknowledged"] + result["unanswered"])
+        self.assertNotIn(0, [process["pid"] for process in status()["nodes"] + status()["controllers"]])
 
     def test_the_leader_is_paused(self):
         name = skein("pause", "leader-of", "Orders").stdout.split()[1]
