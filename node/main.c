@@ -360,6 +360,7 @@ int main(int argc, char **argv)
     enum error rc;
 
     (void)signal(SIGPIPE, SIG_IGN);
+    (void)signal(SIGHUP, SIG_IGN); /* new peers come with the catalogue */
     (void)mallopt(M_ARENA_MAX, 2); /* worker threads share one: memory stays small */
     rc = settings_load(&table, argc, argv, environ, &program.settings, why);
     if (rc == ERR_END)
