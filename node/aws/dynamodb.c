@@ -180,7 +180,7 @@ static const char *space_of(const char *code)
 {
     if (strcmp(code, "ValidationException") == 0 || strcmp(code, "ThrottlingException") == 0)
         return "com.amazon.coral.validate";
-    if (strcmp(code, "SerializationException") == 0 ||
+    if (strcmp(code, "SerializationException") == 0 || strcmp(code, "AccessDeniedException") == 0 ||
         strcmp(code, "UnknownOperationException") == 0)
         return "com.amazon.coral.service";
     return "com.amazonaws.dynamodb.v20120810";
@@ -191,12 +191,13 @@ static void refuse(struct dynamodb_call *call, int status, const char *code, con
 {
     struct buffer body = BUFFER_INIT(BUFFER_UNLIMITED);
     struct json_write json = json_write_to(&body);
-    bool is_serialization = strcmp(code, "SerializationException") == 0;
+    bool is_of_coral =
+        strcmp(code, "SerializationException") == 0 || strcmp(code, "AccessDeniedException") == 0;
 
     json_begin_object(&json);
     json_member_text(&json, "__type", arena_printf(call->arena, "%s#%s", space_of(code), code));
     if (message != NULL)
-        json_member_text(&json, is_serialization ? "Message" : "message", message);
+        json_member_text(&json, is_of_coral ? "Message" : "message", message);
     if (extra.size > 0)
         json_raw(&json, extra);
     json_end_object(&json);
@@ -253,8 +254,7 @@ static const char *update_fault_text(enum item_update_fault fault)
         return "An operand in the update expression has an incorrect data type";
     case ITEM_UPDATE_NO_PATH:
         return "The document path provided in the update expression is invalid for update";
-    case ITEM_UPDATE_TOO_PRECISE:
-        return "Attempting to store more than 38 significant digits in a Number";
+    case ITEM_UPDATE_TOO_PRECISE: /* a sum is said to be too large when it has too many digits */
     case ITEM_UPDATE_OVERFLOW:
         return "Number overflow. Attempting to store a number with magnitude larger than "
                "supported range";

@@ -29,7 +29,7 @@ static const struct shape keys_and_attributes_element[] = {
     {.kind = SHAPE_STRUCTURE, .type = "KeysAndAttributes", .of = keys_and_attributes_members}};
 static const struct shape get_shape[] = {{"RequestItems", SHAPE_MAP,
                                           .of = keys_and_attributes_element, .is_required = true,
-                                          .min = 1, .max = GETS_MAX},
+                                          .min = 1, .has_table_keys = true},
                                          MEMBER_CAPACITY,
                                          MEMBER_END};
 
@@ -42,10 +42,10 @@ static const struct shape write_members[] = {
     MEMBER_END};
 static const struct shape write_element[] = {
     {.kind = SHAPE_STRUCTURE, .type = "WriteRequest", .of = write_members}};
-static const struct shape write_list_element[] = {
-    {.kind = SHAPE_LIST, .of = write_element, .min = 1, .max = WRITES_MAX}};
+static const struct shape write_list_element[] = {{.kind = SHAPE_LIST, .of = write_element}};
 static const struct shape write_shape[] = {{"RequestItems", SHAPE_MAP, .of = write_list_element,
-                                            .is_required = true, .min = 1, .max = WRITES_MAX},
+                                            .is_required = true, .min = 1, .has_table_keys = true,
+                                            .value_max = WRITES_MAX},
                                            MEMBER_CAPACITY,
                                            MEMBER_METRICS,
                                            MEMBER_END};

@@ -8,35 +8,16 @@
 #define TABLE_PREFIX "table/"
 #define LIST_MAX 100
 
-/* The names of operations on tables are checked by hand, with other words than elsewhere. */
-#define LOOSE_TABLE_NAME                                                                           \
-    {                                                                                              \
-        "TableName", SHAPE_STRING, .pattern = SHAPE_NAME_PATTERN                                   \
-    }
-#define RESOURCE_ARN                                                                               \
-    {                                                                                              \
-        "ResourceArn", SHAPE_STRING, .is_required = true, .min = 1, .max = 1283                    \
-    }
-
-static const struct shape describe_shape[] = {LOOSE_TABLE_NAME, MEMBER_END};
+static const struct shape describe_shape[] = {MEMBER_TABLE, MEMBER_END};
 static const struct shape list_shape[] = {
     {"ExclusiveStartTableName", SHAPE_STRING, .min = 3, .max = 255, .pattern = SHAPE_NAME_PATTERN},
     {"Limit", SHAPE_INTEGER, .min = 1, .max = LIST_MAX},
     MEMBER_END};
 static const struct shape tags_shape[] = {
-    RESOURCE_ARN, {.name = "NextToken", .kind = SHAPE_STRING}, MEMBER_END};
+    MEMBER_RESOURCE_ARN, {.name = "NextToken", .kind = SHAPE_STRING}, MEMBER_END};
 static const struct shape empty_shape[] = {MEMBER_END};
 
 /* ---- names ----------------------------------------------------------------------------------- */
-
-const char *dynamodb_check_table_name(const char *name)
-{
-    if (name == NULL)
-        return "The parameter 'TableName' is required but was not present in the request";
-    if (strlen(name) < 3 || strlen(name) > 255)
-        return "TableName must be at least 3 characters long and at most 255 characters long";
-    return NULL;
-}
 
 const char *dynamodb_table_arn(const struct dynamodb_call *call, const char *name)
 {
@@ -66,6 +47,77 @@ bool dynamodb_find_described(struct dynamodb_call *call, const char *name_or_arn
     return true;
 }
 
+/* a:b:c:d:e:f/g: what the service looks at before it asks whether the caller may. */
+static bool looks_like_arn(const char *text)
+{
+    for (int i = 0; i < 5; i++) {
+        const char *colon = strchr(text, ':');
+
+        if (colon == NULL || colon == text)
+            return false;
+        text = colon + 1;
+    }
+    text = strchr(text, '/');
+    return text != NULL && text[1] != '\0';
+}
+
+/* The table's name in arn:aws:dynamodb:REGION:ACCOUNT:table/NAME; NULL when it is none. */
+static const char *table_in_arn(const char *arn)
+{
+    const char *name = strstr(arn, ":table/");
+
+    if (strncmp(arn, "arn:aws:dynamodb:", 17) != 0 || name == NULL)
+        return NULL;
+    name += strlen(":table/");
+    return strlen(name) >= 3 && strchr(name, '/') == NULL ? name : NULL;
+}
+
+bool dynamodb_find_resource(struct dynamodb_call *call, const char *member)
+{
+    const char *arn = dynamodb_text(call, "ResourceArn");
+    struct slice operation = call->request->operation;
+    const char *name;
+
+    if (arn == NULL) {
+        dynamodb_invalid(call, "Invalid TableArn");
+        return false;
+    }
+    if (!looks_like_arn(arn)) {
+        dynamodb_refuse(
+            call, "AccessDeniedException",
+            arena_printf(call->arena,
+                         "User: arn:aws:iam::%s:root is not authorized to perform: dynamodb:%.*s "
+                         "on resource: %s",
+                         AWS_ACCOUNT_ID, (int)operation.size, (const char *)operation.data,
+                         arn[0] != '\0' ? arn : "*"));
+        return false;
+    }
+    if (member != NULL && dynamodb_member(call, member) == NULL) {
+        dynamodb_invalid(call, arena_printf(call->arena,
+                                            "1 validation error detected: Value null at '%s' "
+                                            "failed to satisfy constraint: Member must not be "
+                                            "null",
+                                            strcmp(member, "Tags") == 0 ? "tags" : "tagKeys"));
+        return false;
+    }
+    name = table_in_arn(arn);
+    if (name == NULL) {
+        dynamodb_invalid(
+            call, arena_printf(call->arena,
+                               "Invalid TableArn: Invalid ResourceArn provided as input %s", arn));
+        return false;
+    }
+    if (map_find(&call->dynamodb->tables, slice_text(name)) == NULL &&
+        view_is_current(call->dynamodb->with.view)) {
+        dynamodb_refuse(call, "ResourceNotFoundException",
+                        arena_printf(call->arena,
+                                     "Requested resource not found: ResourcArn: %s not found",
+                                     arn));
+        return false;
+    }
+    return dynamodb_find_described(call, name);
+}
+
 /* ---- descriptions ---------------------------------------------------------------------------- */
 
 static void write_attributes(struct json_write *json, const Skein__Wire__Table *record)
@@ -91,14 +143,17 @@ static void write_attributes(struct json_write *json, const Skein__Wire__Table *
     json_end_array(json);
 }
 
-static void write_billing(struct json_write *json, const Skein__Wire__Table *record)
+static void write_billing(struct json_write *json, const Skein__Wire__Table *record,
+                          bool is_creating)
 {
     if (record->is_on_demand) {
         json_key(json, "BillingModeSummary");
         json_begin_object(json);
         json_member_text(json, "BillingMode", "PAY_PER_REQUEST");
-        json_key(json, "LastUpdateToPayPerRequestDateTime");
-        json_fixed(json, record->created_ms, 3);
+        if (!is_creating) {
+            json_key(json, "LastUpdateToPayPerRequestDateTime");
+            json_fixed(json, record->created_ms, 3);
+        }
         json_end_object(json);
     }
     json_key(json, "ProvisionedThroughput");
@@ -107,6 +162,16 @@ static void write_billing(struct json_write *json, const Skein__Wire__Table *rec
     json_member_u64(json, "ReadCapacityUnits", record->read_units);
     json_member_u64(json, "WriteCapacityUnits", record->write_units);
     json_end_object(json);
+}
+
+/* What a table that is going is no longer described by. */
+static void write_definition(struct json_write *json, const struct dynamodb_call *call,
+                             const Skein__Wire__Table *record)
+{
+    json_key(json, "CreationDateTime");
+    json_fixed(json, record->created_ms, 3);
+    write_attributes(json, record);
+    dynamodb_write_local_indexes(json, call->arena, record, dynamodb_table_arn(call, record->name));
 }
 
 void dynamodb_write_description(struct json_write *json, const struct dynamodb_call *call,
@@ -120,11 +185,9 @@ void dynamodb_write_description(struct json_write *json, const struct dynamodb_c
     json_member_text(json, "TableStatus", status);
     json_member_text(json, "TableArn", dynamodb_table_arn(call, record->name));
     json_member_text(json, "TableId", id);
-    json_key(json, "CreationDateTime");
-    json_fixed(json, record->created_ms, 3);
-    write_attributes(json, record);
-    write_billing(json, record);
-    dynamodb_write_local_indexes(json, call->arena, record, dynamodb_table_arn(call, record->name));
+    write_billing(json, record, strcmp(status, "CREATING") == 0);
+    if (strcmp(status, "DELETING") != 0)
+        write_definition(json, call, record);
     json_member_u64(json, "ItemCount", 0);
     json_member_u64(json, "TableSizeBytes", 0);
     json_member_bool(json, "DeletionProtectionEnabled", record->is_protected);
@@ -140,14 +203,9 @@ void dynamodb_write_description(struct json_write *json, const struct dynamodb_c
 static void describe_table(struct dynamodb_call *call)
 {
     const char *name = dynamodb_text(call, "TableName");
-    const char *why = dynamodb_check_table_name(name);
     struct buffer body = BUFFER_INIT(BUFFER_UNLIMITED);
     struct json_write json = json_write_to(&body);
 
-    if (why != NULL) {
-        dynamodb_invalid(call, why);
-        return;
-    }
     if (!dynamodb_find_described(call, name))
         return;
     json_begin_object(&json);
@@ -212,7 +270,7 @@ static void list_tags(struct dynamodb_call *call)
     struct buffer body = BUFFER_INIT(BUFFER_UNLIMITED);
     struct json_write json = json_write_to(&body);
 
-    if (!dynamodb_find_described(call, dynamodb_text(call, "ResourceArn")))
+    if (!dynamodb_find_resource(call, NULL))
         return;
     json_begin_object(&json);
     json_key(&json, "Tags");
@@ -263,21 +321,35 @@ static void describe_endpoints(struct dynamodb_call *call)
 
 static void describe_ttl(struct dynamodb_call *call)
 {
-    const char *why = dynamodb_check_table_name(dynamodb_text(call, "TableName"));
+    struct buffer body = BUFFER_INIT(BUFFER_UNLIMITED);
+    struct json_write json = json_write_to(&body);
+    const char *attribute;
 
-    if (why != NULL)
-        dynamodb_invalid(call, why);
-    else if (dynamodb_find_described(call, dynamodb_text(call, "TableName")))
-        answer_text(call, "{\"TimeToLiveDescription\":{\"TimeToLiveStatus\":\"DISABLED\"}}");
+    if (!dynamodb_find_described(call, dynamodb_text(call, "TableName")))
+        return;
+    attribute = call->table->record->ttl_attribute;
+    json_begin_object(&json);
+    json_key(&json, "TimeToLiveDescription");
+    json_begin_object(&json);
+    json_member_text(&json, "TimeToLiveStatus", attribute[0] != '\0' ? "ENABLED" : "DISABLED");
+    if (attribute[0] != '\0')
+        json_member_text(&json, "AttributeName", attribute);
+    json_end_object(&json);
+    json_end_object(&json);
+    dynamodb_answer(call, &body);
 }
 
 static void describe_backups(struct dynamodb_call *call)
 {
-    const char *why = dynamodb_check_table_name(dynamodb_text(call, "TableName"));
+    const char *name = dynamodb_text(call, "TableName");
 
-    if (why != NULL)
-        dynamodb_invalid(call, why);
-    else if (dynamodb_find_described(call, dynamodb_text(call, "TableName")))
+    if (map_find(&call->dynamodb->tables, slice_text(name)) == NULL &&
+        view_is_current(call->dynamodb->with.view)) { /* another exception than elsewhere */
+        dynamodb_refuse(call, "TableNotFoundException",
+                        arena_printf(call->arena, "Table not found: %s", name));
+        return;
+    }
+    if (dynamodb_find_described(call, name))
         answer_text(call, "{\"ContinuousBackupsDescription\":{\"ContinuousBackupsStatus\":"
                           "\"DISABLED\",\"PointInTimeRecoveryDescription\":{"
                           "\"PointInTimeRecoveryStatus\":\"DISABLED\"}}}");

@@ -14,11 +14,12 @@ void dynamodb_write_description(struct json_write *json, const struct dynamodb_c
 /* "arn:aws:dynamodb:REGION:ACCOUNT:table/NAME", in the arena. */
 const char *dynamodb_table_arn(const struct dynamodb_call *call, const char *name);
 
+/* The table of the member ResourceArn, held likewise. `member` (or NULL) must be there too. False:
+ * answered. */
+bool dynamodb_find_resource(struct dynamodb_call *call, const char *member);
+
 /* The table whose name or ARN it is; holds it in call->table. `name` is told in the refusal. False:
  * answered. */
 bool dynamodb_find_described(struct dynamodb_call *call, const char *name_or_arn);
-
-/* The words of operations on tables for a missing or unfit name; NULL when it is fine. */
-const char *dynamodb_check_table_name(const char *name);
 
 #endif

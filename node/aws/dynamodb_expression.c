@@ -90,12 +90,13 @@ static int compare_bindings(const void *a, const void *b)
 static const char *bind_name(struct dynamodb_expressions *expressions, const json_t *value,
                              struct expression_binding *binding)
 {
+    const char *why;
+
     binding->name = slice_of(json_string_value(value), json_string_length(value));
-    if (binding->name.size > 0 && binding->name.size <= ITEM_NAME_BYTES_MAX)
+    why = dynamodb_check_name(binding->name);
+    if (why == NULL)
         return NULL;
-    return arena_printf(expressions->arena,
-                        NAMES " contains invalid value: The expression attribute name must have a "
-                              "length of 1 to 65535; key: %.*s",
+    return arena_printf(expressions->arena, NAMES " contains invalid value: %s for key %.*s", why,
                         (int)binding->placeholder.size, (const char *)binding->placeholder.data);
 }
 
@@ -286,6 +287,8 @@ const char *dynamodb_read_attributes_to_get(struct arena *arena, const json_t *l
         struct expression_path *path = &projection->paths[projection->count];
 
         names[projection->count] = slice_of(json_string_value(name), json_string_length(name));
+        if (dynamodb_check_name(names[projection->count]) != NULL)
+            return dynamodb_check_name(names[projection->count]);
         path->step_count = 1;
         path->steps = arena_alloc(arena, sizeof(*path->steps));
         path->steps[0].name = names[projection->count];

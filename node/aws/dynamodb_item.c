@@ -100,6 +100,30 @@ static uint64_t consumed(const struct item_call *item, const Skein__Wire__TableR
                          : dynamodb_write_half_units(bytes);
 }
 
+/* A collection is all items of one hash key, of a table with local indexes. Its size is not known
+ * better than that it fits into a shard. */
+static void write_collection_metrics(struct json_write *json, const struct item_call *item)
+{
+    const struct dynamodb_table *table = item->call.table;
+    struct item_value attributes = item_root(buffer_slice(&item->item));
+    struct item_value hash;
+
+    if (item->is_read || table->record->n_local_indexes == 0 ||
+        !dynamodb_text_is(&item->call, "ReturnItemCollectionMetrics", "SIZE") ||
+        !item_find(&attributes, table->schema.parts[0].name, &hash))
+        return;
+    json_key(json, "ItemCollectionMetrics");
+    json_begin_object(json);
+    json_key(json, "ItemCollectionKey");
+    json_begin_object(json);
+    json_key_slice(json, table->schema.parts[0].name);
+    dynamodb_value_write(json, &hash);
+    json_end_object(json);
+    json_key(json, "SizeEstimateRangeGB");
+    json_raw(json, SLICE_LITERAL("[0.0,1.0]"));
+    json_end_object(json);
+}
+
 static void answer(struct item_call *item, const Skein__Wire__TableReply *reply)
 {
     struct buffer body = BUFFER_INIT(BUFFER_UNLIMITED);
@@ -111,6 +135,7 @@ static void answer(struct item_call *item, const Skein__Wire__TableReply *reply)
         dynamodb_value_write_item(&json, slice_of(reply->item.data, reply->item.len));
     }
     dynamodb_write_capacity(&json, &item->call, consumed(item, reply));
+    write_collection_metrics(&json, item);
     json_end_object(&json);
     dynamodb_answer(&item->call, &body);
 }
@@ -361,6 +386,41 @@ static const char *check_no_key(struct item_call *item, const struct item_update
     return NULL;
 }
 
+/* What an action certainly makes of its attribute; 0 when the item decides. */
+static enum item_type type_after(const struct item_update_action *action)
+{
+    if (action->operand == NULL)
+        return 0;
+    if (action->operand->kind == EXPRESSION_PLUS || action->operand->kind == EXPRESSION_MINUS)
+        return ITEM_N;
+    if (action->operand->kind == EXPRESSION_LIST_APPEND)
+        return ITEM_L;
+    return action->operand->kind == EXPRESSION_VALUE ? action->operand->value.type : 0;
+}
+
+static const char *check_index_types(struct item_call *item, const struct item_update *update)
+{
+    const struct dynamodb_table *table = item->call.table;
+
+    for (size_t i = 0; i < table->record->n_local_indexes; i++)
+        for (size_t k = 0; k < update->action_count; k++) {
+            const struct table_key_part *part = &table->index_schemas[i].parts[1];
+            const struct item_update_action *action = &update->actions[k];
+            enum item_type type = type_after(action);
+
+            if (type == 0 || type == part->type || action->path.step_count != 1 ||
+                !slice_equal(action->path.steps[0].name, part->name))
+                continue;
+            return arena_printf(item->call.arena,
+                                "One or more parameter values were invalid: Type mismatch for "
+                                "Index Key %.*s Expected: %s Actual: %s IndexName: %s",
+                                (int)part->name.size, (const char *)part->name.data,
+                                item_type_name(part->type), item_type_name(type),
+                                table->record->local_indexes[i]->name);
+        }
+    return NULL;
+}
+
 /* Taking something away from an item that is not there does not create it. */
 static bool may_create(const struct item_update *update)
 {
@@ -387,6 +447,8 @@ static void update_item(struct dynamodb_call *call)
     if (!find_table_and_key(item))
         return;
     why = check_no_key(item, &update);
+    if (why == NULL)
+        why = check_index_types(item, &update);
     if (why == NULL)
         why = dynamodb_expressions_check_table(&item->expressions, call->table);
     if (why != NULL) {

@@ -368,6 +368,9 @@ static const char *read_update(struct arena *arena, const char *attribute, const
     struct expression *operand;
     const char *why;
 
+    why = dynamodb_check_name(slice_text(attribute));
+    if (why != NULL)
+        return why;
     action->path = path_of(arena, attribute);
     action->kind = is_delete ? ITEM_UPDATE_REMOVE : ITEM_UPDATE_SET;
     if (value == NULL)

@@ -18,6 +18,10 @@ extern const struct shape dynamodb_condition_element[];
 #define MEMBER_TABLE_NAME                                                                          \
     {"TableName", SHAPE_STRING, .is_required = true, .min = 3, .max = 255,                         \
      .pattern = SHAPE_NAME_PATTERN}
+/* In operations on tables. */
+#define MEMBER_TABLE                                                                               \
+    {"TableName", SHAPE_STRING, .pattern = SHAPE_NAME_PATTERN, .is_first = true}
+#define MEMBER_RESOURCE_ARN {.name = "ResourceArn", .kind = SHAPE_STRING}
 #define MEMBER_CAPACITY                                                                            \
     {"ReturnConsumedCapacity", SHAPE_STRING, .choices = "INDEXES, TOTAL, NONE"}
 #define MEMBER_METRICS                                                                             \

@@ -353,8 +353,6 @@ static const char *place_scan(struct range_call *range)
 
     if (why == NULL)
         why = range_request_check_scan_start(asked);
-    if (why == NULL)
-        why = range_request_check_paths(asked, false);
     if (why != NULL)
         return why;
     put_prefix(range, &range->range.low);
@@ -364,7 +362,7 @@ static const char *place_scan(struct range_call *range)
     range->shard_end = shard_router_shard_count(range->call.dynamodb->with.router);
     range->shard = asked->start.size > 0 ? place_start(range) : asked->segment;
     if (range->shard % asked->segment_count == asked->segment)
-        return NULL;
+        return range_request_check_paths(asked, false);
     return arena_printf(range->call.arena,
                         RANGE_BAD_START ": Invalid ExclusiveStartKey. Please use ExclusiveStartKey "
                                         "with correct Segment. TotalSegments: %u Segment: %u",

@@ -23,18 +23,19 @@
         "ExclusiveStartKey", SHAPE_MAP, .of = dynamodb_attribute_element                           \
     }
 
+/* The order matters: of many violations only the first ten are told. */
 const struct shape range_scan_shape[] = {
-    MEMBER_TABLE_NAME,
-    INDEX_NAME,
-    MEMBER_ATTRIBUTES_TO_GET,
-    {"Limit", SHAPE_INTEGER, .min = 1},
     SELECT,
-    {"ScanFilter", SHAPE_MAP, .of = dynamodb_condition_element},
-    {"ConditionalOperator", SHAPE_STRING, .choices = "OR, AND"},
-    START_KEY,
-    MEMBER_CAPACITY,
+    INDEX_NAME,
     {"TotalSegments", SHAPE_INTEGER, .min = 1, .max = SEGMENTS_MAX},
-    {"Segment", SHAPE_INTEGER, .max = SEGMENTS_MAX - 1},
+    MEMBER_CAPACITY,
+    MEMBER_TABLE_NAME,
+    {"ConditionalOperator", SHAPE_STRING, .choices = "OR, AND"},
+    {"ScanFilter", SHAPE_MAP, .of = dynamodb_condition_element},
+    {"Segment", SHAPE_INTEGER, .max = SEGMENTS_MAX - 1, .is_natural = true},
+    {"Limit", SHAPE_INTEGER, .min = 1},
+    MEMBER_ATTRIBUTES_TO_GET,
+    START_KEY,
     {.name = "ProjectionExpression", .kind = SHAPE_STRING},
     {.name = "FilterExpression", .kind = SHAPE_STRING},
     MEMBER_NAMES,
@@ -43,18 +44,18 @@ const struct shape range_scan_shape[] = {
     MEMBER_END};
 
 const struct shape range_query_shape[] = {
-    MEMBER_TABLE_NAME,
-    INDEX_NAME,
     SELECT,
+    INDEX_NAME,
+    MEMBER_CAPACITY,
+    {"QueryFilter", SHAPE_MAP, .of = dynamodb_condition_element},
+    MEMBER_TABLE_NAME,
+    {"ConditionalOperator", SHAPE_STRING, .choices = "OR, AND"},
     MEMBER_ATTRIBUTES_TO_GET,
     {"Limit", SHAPE_INTEGER, .min = 1},
-    {.name = "ConsistentRead", .kind = SHAPE_BOOLEAN},
     {"KeyConditions", SHAPE_MAP, .of = dynamodb_condition_element},
-    {"QueryFilter", SHAPE_MAP, .of = dynamodb_condition_element},
-    {"ConditionalOperator", SHAPE_STRING, .choices = "OR, AND"},
+    {.name = "ConsistentRead", .kind = SHAPE_BOOLEAN},
     {.name = "ScanIndexForward", .kind = SHAPE_BOOLEAN},
     START_KEY,
-    MEMBER_CAPACITY,
     {.name = "ProjectionExpression", .kind = SHAPE_STRING},
     {.name = "FilterExpression", .kind = SHAPE_STRING},
     {.name = "KeyConditionExpression", .kind = SHAPE_STRING},

@@ -120,6 +120,19 @@ static const char *read_keys(struct dynamodb_call *call, Skein__Wire__Table *rec
     return NULL;
 }
 
+/* Letters of any script; of ASCII only these. */
+static bool is_tag_text(const json_t *text)
+{
+    const char *at = json_string_value(text);
+
+    for (; *at != '\0'; at++)
+        if ((unsigned char)*at < 0x80 &&
+            strchr("abcdefghijklmnopqrstuvwxyzABCDEFGHIJKLMNOPQRSTUVWXYZ0123456789 _.:/=+-@",
+                   *at) == NULL)
+            return false;
+    return true;
+}
+
 static void set_tag(struct dynamodb_call *call, Skein__Wire__Table *record, const char *key,
                     const char *value)
 {
@@ -152,6 +165,10 @@ const char *dynamodb_read_tags(struct dynamodb_call *call, Skein__Wire__Table *r
     for (size_t i = 0; i < json_array_size(list); i++) {
         const json_t *tag = json_array_get(list, i);
 
+        if (!is_tag_text(json_object_get(tag, "Key")) ||
+            !is_tag_text(json_object_get(tag, "Value")))
+            return "One or more parameter values were invalid: Tags can only contain letters, "
+                   "digits, spaces and any of _ . : / = + - @";
         set_tag(call, record, json_string_value(json_object_get(tag, "Key")),
                 json_string_value(json_object_get(tag, "Value")));
     }

@@ -14,7 +14,7 @@
 
 static const struct shape blob_element[] = {{.kind = SHAPE_BLOB}};
 const struct shape dynamodb_string_element[] = {{.kind = SHAPE_STRING}};
-const struct shape dynamodb_name_element[] = {{.kind = SHAPE_STRING, .min = 1, .max = 65535}};
+const struct shape dynamodb_name_element[] = {{.kind = SHAPE_STRING}};
 const struct shape dynamodb_attribute_element[] = {
     {.kind = SHAPE_STRUCTURE, .type = "AttributeValue", .of = dynamodb_shape_attribute}};
 
@@ -294,10 +294,10 @@ static void violate(struct violations *violations, const char *path, const json_
 {
     if (violations->count++ >= VIOLATIONS_MAX)
         return;
-    violations->text = arena_printf(
-        violations->arena, "%s%sValue %s at '%s' failed to satisfy constraint: Member must %s",
-        violations->text, violations->count > 1 ? "; " : "", value_text(violations->arena, value),
-        path, constraint);
+    violations->text =
+        arena_printf(violations->arena, "%s%sValue %s at '%s' failed to satisfy constraint: %s",
+                     violations->text, violations->count > 1 ? "; " : "",
+                     value_text(violations->arena, value), path, constraint);
 }
 
 static bool matches_name(const char *text)
@@ -352,21 +352,55 @@ static void check_limits(struct violations *violations, const struct shape *shap
     const char *what = is_number ? "value" : "length";
     int64_t length = length_of(shape, value);
 
+    if (shape->is_natural && length < 0)
+        violate(violations, path, value, "Member must have value greater than or equal to 0");
     if (shape->choices != NULL && !is_choice(shape->choices, json_string_value(value)))
         violate(violations, path, value,
-                arena_printf(violations->arena, "satisfy enum value set: [%s]", shape->choices));
+                arena_printf(violations->arena, "Member must satisfy enum value set: [%s]",
+                             shape->choices));
     if (shape->pattern != NULL && !matches_name(json_string_value(value)))
         violate(violations, path, value,
-                arena_printf(violations->arena, "satisfy regular expression pattern: %s",
-                             shape->pattern));
+                arena_printf(violations->arena,
+                             "Member must satisfy regular expression pattern: %s", shape->pattern));
     if (shape->min != 0 && length < shape->min)
         violate(violations, path, value,
-                arena_printf(violations->arena, "have %s greater than or equal to %" PRId64, what,
+                arena_printf(violations->arena,
+                             "Member must have %s greater than or equal to %" PRId64, what,
                              shape->min));
     if (shape->max != 0 && length > shape->max)
         violate(violations, path, value,
-                arena_printf(violations->arena, "have %s less than or equal to %" PRId64, what,
+                arena_printf(violations->arena,
+                             "Member must have %s less than or equal to %" PRId64, what,
                              shape->max));
+}
+
+/* What a map demands of its keys and values is told of the map as a whole. */
+static void check_entries_of_map(struct violations *violations, const struct shape *shape,
+                                 const char *path, const json_t *value)
+{
+    json_t *map = (json_t *)(uintptr_t)value; /* jansson's walk takes no const */
+    bool has_bad_key = false;
+    bool has_bad_value = false;
+
+    for (void *at = json_object_iter(map); at != NULL; at = json_object_iter_next(map, at)) {
+        const char *key = json_object_iter_key(at);
+        size_t count = json_array_size(json_object_iter_value(at));
+
+        has_bad_key = has_bad_key || strlen(key) < 3 || strlen(key) > 255 || !matches_name(key);
+        has_bad_value = has_bad_value || count == 0 || (int64_t)count > shape->value_max;
+    }
+    if (shape->has_table_keys && has_bad_key)
+        violate(violations, path, value,
+                "Map keys must satisfy constraint: [Member must have length less than or equal to "
+                "255, Member must have length greater than or equal to 3, Member must satisfy "
+                "regular expression pattern: " SHAPE_NAME_PATTERN "]");
+    if (shape->value_max > 0 && has_bad_value)
+        violate(violations, path, value,
+                arena_printf(violations->arena,
+                             "Map value must satisfy constraint: [Member must have length less "
+                             "than or equal to %" PRId64
+                             ", Member must have length greater than or equal to 1]",
+                             shape->value_max));
 }
 
 static void check_members(struct violations *violations, const struct shape *members,
@@ -379,7 +413,7 @@ static void check_member(struct violations *violations, const struct shape *shap
 
     if (value == NULL || json_is_null(value)) {
         if (shape->is_required)
-            violate(violations, path, value, "not be null");
+            violate(violations, path, value, "Member must not be null");
         return;
     }
     check_limits(violations, shape, path, value);
@@ -391,6 +425,8 @@ static void check_member(struct violations *violations, const struct shape *shap
         for (size_t i = 0; i < json_array_size(value); i++)
             check_member(violations, shape->of, arena_printf(arena, "%s.%zu.member", path, i + 1),
                          json_array_get(value, i));
+    if (shape->kind == SHAPE_MAP && shape->has_table_keys)
+        check_entries_of_map(violations, shape, path, value);
     if (shape->kind == SHAPE_MAP) {
         json_t *map = (json_t *)(uintptr_t)value;
 
@@ -407,7 +443,8 @@ static void check_members(struct violations *violations, const struct shape *mem
     for (; members->kind != SHAPE_END; members++) {
         const json_t *value = json_object_get(object, members->name);
         bool has_limits = members->is_required || members->min != 0 || members->max != 0 ||
-                          members->pattern != NULL || members->choices != NULL;
+                          members->pattern != NULL || members->choices != NULL ||
+                          members->is_natural;
 
         if (!has_limits && (value == NULL || members->of == NULL))
             continue; /* the common case costs no path */
@@ -420,11 +457,35 @@ static void check_members(struct violations *violations, const struct shape *mem
     }
 }
 
+static const char *check_first(struct arena *arena, const struct shape *members,
+                               const json_t *object)
+{
+    for (; members->kind != SHAPE_END; members++) {
+        const json_t *value = json_object_get(object, members->name);
+        size_t length = json_string_length(value);
+
+        if (!members->is_first)
+            continue;
+        if (value == NULL || json_is_null(value))
+            return arena_printf(arena,
+                                "The parameter '%s' is required but was not present in the request",
+                                members->name);
+        if (length < 3 || length > 255)
+            return arena_printf(
+                arena, "%s must be at least 3 characters long and at most 255 characters long",
+                members->name);
+    }
+    return NULL;
+}
+
 const char *dynamodb_shape_constraints(struct arena *arena, const struct shape *members,
                                        const json_t *object)
 {
     struct violations violations = {arena, "", 0};
+    const char *why = check_first(arena, members, object);
 
+    if (why != NULL)
+        return why;
     check_members(&violations, members, "", object);
     if (violations.count == 0)
         return NULL;

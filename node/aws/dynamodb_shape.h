@@ -33,6 +33,11 @@ struct shape {        /* of one member */
     int64_t max;         /* 0: none */
     const char *pattern; /* only "[a-zA-Z0-9_.-]+" */
     const char *choices; /* "HASH, RANGE" */
+    bool is_first;       /* a table's name: told before all else, and in other words */
+    bool is_natural;     /* a number below zero is out of range */
+    /* MAP: the keys are table names; so many entries at most has each value, a LIST. */
+    bool has_table_keys;
+    int64_t value_max;
 };
 
 #define SHAPE_NAME_PATTERN "[a-zA-Z0-9_.-]+"

@@ -1,4 +1,5 @@
-/* CreateTable, DeleteTable, UpdateTable, TagResource, UntagResource: changes of a table's record.
+/* CreateTable, DeleteTable, UpdateTable, UpdateTimeToLive, TagResource, UntagResource: changes of a
+ * table's record.
  *
  *   COMMITTING -> answer
  *       |  ^
@@ -44,10 +45,6 @@ static const struct shape tag_key_element[] = {{.kind = SHAPE_STRING, .min = 1, 
 static const struct shape stream_members[] = {{"StreamEnabled", SHAPE_BOOLEAN, .is_required = true},
                                               MEMBER_END};
 
-#define LOOSE_TABLE_NAME                                                                           \
-    {                                                                                              \
-        "TableName", SHAPE_STRING, .pattern = SHAPE_NAME_PATTERN                                   \
-    }
 #define THROUGHPUT                                                                                 \
     {                                                                                              \
         "ProvisionedThroughput", SHAPE_STRUCTURE, .type = "ProvisionedThroughput",                 \
@@ -70,14 +67,10 @@ static const struct shape stream_members[] = {{"StreamEnabled", SHAPE_BOOLEAN, .
     {                                                                                              \
         .name = "DeletionProtectionEnabled", .kind = SHAPE_BOOLEAN                                 \
     }
-#define RESOURCE_ARN                                                                               \
-    {                                                                                              \
-        "ResourceArn", SHAPE_STRING, .is_required = true, .min = 1, .max = 1283                    \
-    }
 
 static const struct shape create_shape[] = {
     {"AttributeDefinitions", SHAPE_LIST, .of = definition_element, .is_required = true},
-    LOOSE_TABLE_NAME,
+    MEMBER_TABLE,
     BILLING,
     THROUGHPUT,
     {"KeySchema", SHAPE_LIST, .of = dynamodb_key_schema_element, .is_required = true, .min = 1,
@@ -88,13 +81,22 @@ static const struct shape create_shape[] = {
     TABLE_CLASS,
     PROTECTION,
     MEMBER_END};
-static const struct shape delete_shape[] = {LOOSE_TABLE_NAME, MEMBER_END};
-static const struct shape update_shape[] = {LOOSE_TABLE_NAME, BILLING,    THROUGHPUT, STREAM,
-                                            TABLE_CLASS,      PROTECTION, MEMBER_END};
+static const struct shape delete_shape[] = {MEMBER_TABLE, MEMBER_END};
+static const struct shape update_shape[] = {MEMBER_TABLE, BILLING,    THROUGHPUT, STREAM,
+                                            TABLE_CLASS,  PROTECTION, MEMBER_END};
+static const struct shape ttl_members[] = {
+    {"Enabled", SHAPE_BOOLEAN, .is_required = true},
+    {"AttributeName", SHAPE_STRING, .is_required = true, .min = 1, .max = 255},
+    MEMBER_END};
+static const struct shape ttl_shape[] = {{"TimeToLiveSpecification", SHAPE_STRUCTURE,
+                                          .type = "TimeToLiveSpecification", .of = ttl_members,
+                                          .is_required = true},
+                                         MEMBER_TABLE,
+                                         MEMBER_END};
 static const struct shape tag_shape[] = {
-    RESOURCE_ARN, {"Tags", SHAPE_LIST, .of = tag_element, .is_required = true}, MEMBER_END};
+    MEMBER_RESOURCE_ARN, {"Tags", SHAPE_LIST, .of = tag_element}, MEMBER_END};
 static const struct shape untag_shape[] = {
-    RESOURCE_ARN, {"TagKeys", SHAPE_LIST, .of = tag_key_element, .is_required = true}, MEMBER_END};
+    MEMBER_RESOURCE_ARN, {"TagKeys", SHAPE_LIST, .of = tag_key_element}, MEMBER_END};
 
 /* ---- a change at work ------------------------------------------------------------------------ */
 
@@ -228,10 +230,8 @@ static void on_created(struct table_call *table)
 static const char *read_create(struct table_call *table)
 {
     struct dynamodb_call *call = &table->call;
-    const char *why = dynamodb_check_table_name(table->name);
+    const char *why = dynamodb_read_throughput(call, &table->record);
 
-    if (why == NULL)
-        why = dynamodb_read_throughput(call, &table->record);
     if (why == NULL)
         why = dynamodb_read_schema(call, &table->record);
     if (why == NULL)
@@ -349,12 +349,7 @@ static void delete_table(struct dynamodb_call *call)
 {
     struct table_call *table = table_call_of(call);
     const char *name = dynamodb_text(call, "TableName");
-    const char *why = dynamodb_check_table_name(name);
 
-    if (why != NULL) {
-        dynamodb_invalid(call, why);
-        return;
-    }
     if (!begin_change(table, name))
         return;
     if (table->record.is_protected) {
@@ -380,8 +375,21 @@ static void on_updated(struct table_call *table)
 static const char *read_table_update(struct table_call *table)
 {
     struct dynamodb_call *call = &table->call;
+    const Skein__Wire__Table *old = call->table->record;
     const char *why = dynamodb_read_throughput(call, &table->record);
 
+    if (why == NULL && dynamodb_member(call, "ProvisionedThroughput") != NULL &&
+        !old->is_on_demand && old->read_units == table->record.read_units &&
+        old->write_units == table->record.write_units)
+        why = arena_printf(
+            call->arena,
+            "The provisioned throughput for the table will not change. The requested value equals "
+            "the current value. Current ReadCapacityUnits provisioned for the table: %llu. "
+            "Requested ReadCapacityUnits: %llu. Current WriteCapacityUnits provisioned for the "
+            "table: %llu. Requested WriteCapacityUnits: %llu. Refer to the Amazon DynamoDB "
+            "Developer Guide for current limits and how to request higher limits.",
+            (unsigned long long)old->read_units, (unsigned long long)old->read_units,
+            (unsigned long long)old->write_units, (unsigned long long)old->write_units);
     table->record.is_protected =
         dynamodb_flag(call, "DeletionProtectionEnabled", table->record.is_protected);
     if (dynamodb_member(call, "TableClass") != NULL)
@@ -394,13 +402,15 @@ static const char *check_table_update(const struct dynamodb_call *call)
     static const char *const members[] = {"ProvisionedThroughput", "BillingMode",
                                           "DeletionProtectionEnabled", "TableClass",
                                           "StreamSpecification"};
-    const char *why = dynamodb_check_table_name(dynamodb_text(call, "TableName"));
+    const char *why = dynamodb_refuse_unsupported(call);
     bool has_any = false;
 
-    if (why == NULL)
-        why = dynamodb_refuse_unsupported(call);
     for (size_t i = 0; i < ARRAY_COUNT(members); i++)
         has_any = has_any || dynamodb_member(call, members[i]) != NULL;
+    if (why == NULL && dynamodb_text_is(call, "BillingMode", "PROVISIONED") &&
+        dynamodb_member(call, "ProvisionedThroughput") == NULL)
+        why = "One or more parameter values were invalid: ProvisionedThroughput must be specified "
+              "when BillingMode is PROVISIONED";
     if (why == NULL && !has_any)
         why = "At least one of ProvisionedThroughput, BillingMode, UpdateStreamEnabled, "
               "GlobalSecondaryIndexUpdates or SSESpecification or ReplicaUpdates is required";
@@ -428,21 +438,36 @@ static void update_table(struct dynamodb_call *call)
     commit_record(table);
 }
 
+/* Starts the change of tags in `member`. False: answered. */
+static bool begin_tags(struct table_call *table, const char *member, const char *none)
+{
+    struct dynamodb_call *call = &table->call;
+    const json_t *list = dynamodb_member(call, member);
+
+    if (!dynamodb_find_resource(call, member))
+        return false;
+    table->record = *call->table->record;
+    table->name = table->record.name;
+    table->expected_revision = call->table->revision;
+    table->on_conflict = on_change_conflict;
+    table->on_done = answer_nothing;
+    if (json_array_size(list) == 0)
+        dynamodb_invalid(call, none);
+    return json_array_size(list) > 0;
+}
+
 static void tag_resource(struct dynamodb_call *call)
 {
     struct table_call *table = table_call_of(call);
     const char *why;
 
-    if (!begin_change(table, dynamodb_text(call, "ResourceArn")))
+    if (!begin_tags(table, "Tags", "Atleast one Tag needs to be provided as Input."))
         return;
     why = dynamodb_read_tags(call, &table->record);
-    if (why != NULL) {
+    if (why != NULL)
         dynamodb_invalid(call, why);
-        return;
-    }
-    table->on_conflict = on_change_conflict;
-    table->on_done = answer_nothing;
-    commit_record(table);
+    else
+        commit_record(table);
 }
 
 static bool is_listed(const json_t *list, const char *key)
@@ -460,7 +485,7 @@ static void untag_resource(struct dynamodb_call *call)
     Skein__Wire__TableTag **old;
     size_t old_count;
 
-    if (!begin_change(table, dynamodb_text(call, "ResourceArn")))
+    if (!begin_tags(table, "TagKeys", "Atleast one Tag Key needs to be provided as Input."))
         return;
     old = table->record.tags;
     old_count = table->record.n_tags;
@@ -469,8 +494,56 @@ static void untag_resource(struct dynamodb_call *call)
     for (size_t i = 0; i < old_count; i++)
         if (!is_listed(keys, old[i]->key))
             table->record.tags[table->record.n_tags++] = old[i];
+    commit_record(table);
+}
+
+/* ---- UpdateTimeToLive ------------------------------------------------------------------------ */
+
+static void on_ttl_updated(struct table_call *table)
+{
+    const json_t *asked = dynamodb_member(&table->call, "TimeToLiveSpecification");
+    struct buffer body = BUFFER_INIT(BUFFER_UNLIMITED);
+    struct json_write json = json_write_to(&body);
+
+    json_begin_object(&json);
+    json_key(&json, "TimeToLiveSpecification");
+    json_begin_object(&json);
+    json_member_text(&json, "AttributeName",
+                     json_string_value(json_object_get(asked, "AttributeName")));
+    json_member_bool(&json, "Enabled", dynamodb_shape_is_true(json_object_get(asked, "Enabled")));
+    json_end_object(&json);
+    json_end_object(&json);
+    dynamodb_answer(&table->call, &body);
+}
+
+static void update_ttl(struct dynamodb_call *call)
+{
+    struct table_call *table = table_call_of(call);
+    const json_t *asked = dynamodb_member(call, "TimeToLiveSpecification");
+    const char *attribute = json_string_value(json_object_get(asked, "AttributeName"));
+    bool is_enabled = dynamodb_shape_is_true(json_object_get(asked, "Enabled"));
+    const char *current;
+    const char *why = NULL;
+
+    if (!begin_change(table, dynamodb_text(call, "TableName")))
+        return;
+    current = table->record.ttl_attribute;
+    if (current[0] == '\0' && !is_enabled)
+        why = "TimeToLive is already disabled";
+    else if (current[0] != '\0' && strcmp(current, attribute) != 0)
+        why = arena_printf(call->arena,
+                           "TimeToLive is active on a different AttributeName: current "
+                           "AttributeName is %s",
+                           current);
+    else if (current[0] != '\0' && is_enabled)
+        why = "TimeToLive is already enabled";
+    if (why != NULL) {
+        dynamodb_invalid(call, why);
+        return;
+    }
+    table->record.ttl_attribute = is_enabled ? (char *)(uintptr_t)attribute : "";
     table->on_conflict = on_change_conflict;
-    table->on_done = answer_nothing;
+    table->on_done = on_ttl_updated;
     commit_record(table);
 }
 
@@ -480,5 +553,6 @@ const struct dynamodb_operation dynamodb_table_operations[] = {
     {"UpdateTable", update_shape, sizeof(struct table_call), update_table},
     {"TagResource", tag_shape, sizeof(struct table_call), tag_resource},
     {"UntagResource", untag_shape, sizeof(struct table_call), untag_resource},
+    {"UpdateTimeToLive", ttl_shape, sizeof(struct table_call), update_ttl},
     {NULL, NULL, 0, NULL},
 };

@@ -174,6 +174,15 @@ static struct member *sorted_members(struct arena *arena, const json_t *object, 
     return members;
 }
 
+const char *dynamodb_check_name(struct slice name)
+{
+    if (name.size == 0)
+        return "Empty attribute name";
+    return name.size <= ITEM_NAME_BYTES_MAX
+               ? NULL
+               : "Attribute name is too large, must be less than 65536 bytes";
+}
+
 static const char *put_members(struct arena *arena, struct buffer *to, const json_t *map,
                                unsigned depth, uint32_t *written)
 {
@@ -183,8 +192,9 @@ static const char *put_members(struct arena *arena, struct buffer *to, const jso
     for (size_t i = 0; i < count; i++) {
         const char *why;
 
-        if (members[i].name.size > ITEM_NAME_BYTES_MAX)
-            return INVALID "Attribute name is too large; must be less than 64KB";
+        why = dynamodb_check_name(members[i].name);
+        if (why != NULL)
+            return why;
         item_put_name(to, members[i].name);
         why = put_value(arena, to, members[i].value, depth);
         if (why != NULL)

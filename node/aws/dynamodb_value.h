@@ -14,6 +14,9 @@
 const char *dynamodb_value_put(struct arena *arena, struct buffer *to, const json_t *value);
 const char *dynamodb_value_put_item(struct arena *arena, struct buffer *to, const json_t *item);
 
+/* Of an attribute: NULL, or why there can be none of that name. */
+const char *dynamodb_check_name(struct slice name);
+
 /* {"S":"abc"} */
 void dynamodb_value_write(struct json_write *json, const struct item_value *value);
 /* {"order_id":{"S":"o1"},...} */

@@ -181,10 +181,10 @@ static void check_function(struct parser *parser, const struct function *functio
     }
 }
 
-/* Conditions and nested sums are no operands of a function; size of a size neither. */
+/* Conditions are no operands of a function. */
 static void check_nested(struct parser *parser, const struct expression *operand)
 {
-    if (expression_is_condition(operand->kind) || operand->kind == EXPRESSION_SIZE) {
+    if (expression_is_condition(operand->kind)) {
         const char *name = operand_function_name(operand->kind);
 
         if (name != NULL)
@@ -209,7 +209,9 @@ static struct expression *parse_function(struct parser *parser)
     if (!parser_expect(parser, "(") || !parser_enter(parser))
         return NULL;
     do {
-        struct expression *child = parser->parse_inner(parser);
+        /* in an update, sums are not nested */
+        struct expression *child =
+            parser->is_update ? operand_parse(parser) : parser->parse_inner(parser);
 
         if (child == NULL)
             return NULL;

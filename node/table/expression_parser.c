@@ -2,7 +2,7 @@
 
 #include "proto/base/check.h"
 
-#define NESTING_MAX 100
+#define NESTING_MAX 300
 
 /* ---- faults -------------------------------------------------------------------------------- */
 

@@ -41,7 +41,7 @@ static struct token read_token(struct slice text)
 
     if (text.size == 0) {
         token.kind = TOKEN_END;
-    } else if (is_letter(text.data[0])) {
+    } else if (is_letter(text.data[0]) && text.data[0] != '_') {
         token.kind = TOKEN_WORD;
         token.text.size = word_size(text, 0);
     } else if (text.data[0] == '#' || text.data[0] == ':') {

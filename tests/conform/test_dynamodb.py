@@ -117,6 +117,15 @@ class TableManagement(Tables):
         self.assertEqual(self.db.list_tags_of_resource(ResourceArn=arn)["Tags"], [])
         self.assertIn("TableMaxReadCapacityUnits", self.db.describe_limits())
 
+    def test_time_to_live_is_kept(self):
+        ttl = {"AttributeName": "ends", "Enabled": True}
+        self.db.update_time_to_live(TableName=self.orders.name, TimeToLiveSpecification=ttl)
+        self.assertEqual(self.db.describe_time_to_live(TableName=self.orders.name)["TimeToLiveDescription"],
+                         {"TimeToLiveStatus": "ENABLED", "AttributeName": "ends"})
+        self.refused("ValidationException", "TimeToLive is already enabled", self.db.update_time_to_live,
+                     TableName=self.orders.name, TimeToLiveSpecification=ttl)
+        self.db.update_time_to_live(TableName=self.orders.name, TimeToLiveSpecification={**ttl, "Enabled": False})
+
 
 class Items(Tables):
     def test_every_type(self):
@@ -233,6 +242,84 @@ class Conditions(Tables):
                     self.assertEqual(e.response["Error"]["Code"], "ConditionalCheckFailedException")
                     held = False
                 self.assertEqual(held, holds)
+
+
+class Legacy(Tables):
+    """What came before expressions: clients of old SDKs still send it."""
+
+    def test_updates_and_expected(self):
+        table, key = self.orders.name, {"order_id": {"S": unique("o")}}
+        after = self.db.update_item(
+            TableName=table, Key=key, ReturnValues="ALL_NEW",
+            AttributeUpdates={"n": {"Action": "ADD", "Value": {"N": "2"}}, "s": {"Value": {"SS": ["a", "b"]}},
+                              "l": {"Action": "ADD", "Value": {"L": [{"S": "x"}]}}})["Attributes"]
+        self.assertEqual((after["n"], after["l"]), ({"N": "2"}, {"L": [{"S": "x"}]}))
+        after = self.db.update_item(
+            TableName=table, Key=key, ReturnValues="UPDATED_NEW",
+            AttributeUpdates={"s": {"Action": "DELETE", "Value": {"SS": ["a"]}}, "l": {"Action": "DELETE"}},
+            Expected={"n": {"ComparisonOperator": "IN", "AttributeValueList": [{"N": "1"}, {"N": "2.0"}]},
+                      "none": {"Exists": False}})["Attributes"]
+        self.assertEqual(after, {"s": {"SS": ["b"]}})
+        self.refused("ConditionalCheckFailedException", "", self.db.put_item, TableName=table, Item=key,
+                     Expected={"n": {"Value": {"N": "9"}}, "s": {"ComparisonOperator": "NULL"}},
+                     ConditionalOperator="OR")
+        self.refused("ValidationException", "Can not use both expression and non-expression parameters in the same "
+                     "request: Non-expression parameters: {Expected} Expression parameters: {ConditionExpression}",
+                     self.db.delete_item, TableName=table, Key=key, Expected={"a": {"Exists": False}},
+                     ConditionExpression="attribute_exists(a)")
+
+    def test_query_and_scan(self):
+        order = unique("o")
+        with self.lines.batch_writer() as batch:
+            for line in range(6):
+                batch.put_item(Item={"order_id": order, "line": line, "tag": "even" if line % 2 == 0 else "odd"})
+        found = self.db.query(
+            TableName=self.lines.name, ConsistentRead=True, AttributesToGet=["line"],
+            KeyConditions={"order_id": {"ComparisonOperator": "EQ", "AttributeValueList": [{"S": order}]},
+                           "line": {"ComparisonOperator": "GE", "AttributeValueList": [{"N": "2"}]}},
+            QueryFilter={"tag": {"ComparisonOperator": "BEGINS_WITH", "AttributeValueList": [{"S": "ev"}]}})
+        self.assertEqual(found["Items"], [{"line": {"N": "2"}}, {"line": {"N": "4"}}])
+        self.assertEqual((found["Count"], found["ScannedCount"]), (2, 4))
+        found = self.db.scan(
+            TableName=self.lines.name, ConsistentRead=True, Select="COUNT", ConditionalOperator="AND",
+            ScanFilter={"order_id": {"ComparisonOperator": "EQ", "AttributeValueList": [{"S": order}]},
+                        "tag": {"ComparisonOperator": "NE", "AttributeValueList": [{"S": "odd"}]}})
+        self.assertEqual(found["Count"], 3)
+
+
+class LocalIndexes(Tables):
+    def test_strong_in_every_region(self):
+        name = unique("Indexed")
+        self.db.create_table(
+            TableName=name, BillingMode="PAY_PER_REQUEST",
+            AttributeDefinitions=[{"AttributeName": "user", "AttributeType": "S"},
+                                  {"AttributeName": "order", "AttributeType": "S"},
+                                  {"AttributeName": "amount", "AttributeType": "N"}],
+            KeySchema=[{"AttributeName": "user", "KeyType": "HASH"}, {"AttributeName": "order", "KeyType": "RANGE"}],
+            LocalSecondaryIndexes=[{"IndexName": "by_total", "Projection": {"ProjectionType": "KEYS_ONLY"},
+                                    "KeySchema": [{"AttributeName": "user", "KeyType": "HASH"},
+                                                  {"AttributeName": "amount", "KeyType": "RANGE"}]}])
+        table = self.resource.Table(name)
+        self.assertEqual(table.local_secondary_indexes[0]["IndexName"], "by_total")
+        for order, total in (("a", 30), ("b", 4), ("c", 12)):
+            table.put_item(Item={"user": "u", "order": order, "amount": total, "note": "x"})
+        table.put_item(Item={"user": "u", "order": "d"})
+        table.update_item(Key={"user": "u", "order": "a"}, UpdateExpression="SET amount = :t",
+                          ExpressionAttributeValues={":t": 1})
+        for region in REGIONS:
+            there = boto3.resource("dynamodb", region_name=region, **OPTIONS).Table(name)
+            found = there.query(IndexName="by_total", ConsistentRead=True, KeyConditionExpression=Key("user").eq("u"),
+                                ScanIndexForward=False, Limit=2)
+            self.assertEqual([item["order"] for item in found["Items"]], ["c", "b"], region)
+            self.assertNotIn("note", found["Items"][0])
+            rest = there.query(IndexName="by_total", ConsistentRead=True, KeyConditionExpression=Key("user").eq("u"),
+                               ScanIndexForward=False, ExclusiveStartKey=found["LastEvaluatedKey"],
+                               Select="ALL_ATTRIBUTES")
+            self.assertEqual([(item["order"], item["note"]) for item in rest["Items"]], [("a", "x")], region)
+        metrics = self.db.put_item(TableName=name, Item={"user": {"S": "u"}, "order": {"S": "e"}},
+                                   ReturnItemCollectionMetrics="SIZE")["ItemCollectionMetrics"]
+        self.assertEqual(metrics["ItemCollectionKey"], {"user": {"S": "u"}})
+        table.delete()
 
 
 class Updates(Tables):

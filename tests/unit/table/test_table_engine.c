@@ -501,6 +501,59 @@ static void table_drop__pieces__only_this_table(void **state)
     assert_int_equal(fake_state_count(f->state), 1);
 }
 
+/* ---- local indexes ---- */
+
+static Skein__Wire__TableAttribute by_n = {
+    PROTOBUF_C_MESSAGE_INIT(&skein__wire__table_attribute__descriptor), "n", ITEM_N};
+static Skein__Wire__TableAttribute *sorts[] = {&by_n};
+
+static enum table_outcome apply_indexed(struct fixture *f, Skein__Wire__TableCommand *command)
+{
+    command->n_index_sorts = ARRAY_COUNT(sorts);
+    command->index_sorts = sorts;
+    command->hash_bytes = 3; /* "o", and its end */
+    return apply(f, command);
+}
+
+static void table_index__row_changes__index_row_follows(void **state)
+{
+    struct fixture *f = *state;
+    Skein__Wire__TableCommand command = command_of(f, TABLE_PUT, "{id: 'o', at: 1, n: 5}");
+
+    assert_int_equal(apply_indexed(f, &command), TABLE_DONE);
+    assert_int_equal(fake_state_count(f->state), 2);
+    command = command_of(f, TABLE_PUT, "{id: 'o', at: 1, n: 6}");
+    assert_int_equal(apply_indexed(f, &command), TABLE_DONE);
+    assert_int_equal(fake_state_count(f->state), 2);
+    command = command_of(f, TABLE_PUT, "{id: 'o', at: 1}");
+    assert_int_equal(apply_indexed(f, &command), TABLE_DONE);
+    assert_int_equal(fake_state_count(f->state), 1);
+    command = command_of(f, TABLE_PUT, "{id: 'o', at: 1, n: 'text'}");
+    assert_int_equal(apply_indexed(f, &command), TABLE_INDEX_TYPE);
+    command = command_of(f, TABLE_PUT, "{id: 'o', at: 1, n: 7}");
+    assert_int_equal(apply_indexed(f, &command), TABLE_DONE);
+    command = command_of(f, TABLE_DELETE, "{id: 'o', at: 1}");
+    assert_int_equal(apply_indexed(f, &command), TABLE_DONE);
+    assert_int_equal(fake_state_count(f->state), 0);
+}
+
+static void table_drop__index_rows__go_too(void **state)
+{
+    struct fixture *f = *state;
+    Skein__Wire__TableCommand command = command_of(f, TABLE_PUT, "{id: 'o', at: 1, n: 5}");
+    Skein__Wire__TableCommand drop = SKEIN__WIRE__TABLE_COMMAND__INIT;
+
+    assert_int_equal(apply_indexed(f, &command), TABLE_DONE);
+    drop.kind = TABLE_DROP;
+    drop.key = range_of(f, orders).key;
+    drop.row_limit = 1;
+    assert_int_equal(apply(f, &drop), TABLE_DONE);
+    assert_true(f->reply->has_more);
+    assert_int_equal(apply(f, &drop), TABLE_DONE);
+    assert_false(f->reply->has_more);
+    assert_int_equal(fake_state_count(f->state), 0);
+}
+
 /* ---- bad input ---- */
 
 static void table_engine__damaged_commands__an_error_reply_and_no_crash(void **state)
@@ -563,6 +616,8 @@ int main(void)
         TEST(table_range__bytes_limit__page_ends_before_it_but_has_one_row),
         TEST(table_range__limit_met_at_the_last_row__more_is_told),
         TEST(table_drop__pieces__only_this_table),
+        TEST(table_index__row_changes__index_row_follows),
+        TEST(table_drop__index_rows__go_too),
         TEST(table_engine__damaged_commands__an_error_reply_and_no_crash),
         TEST(table_engine__damaged_row__told_and_left_alone),
     };
