@@ -107,12 +107,20 @@ bool dynamodb_find_resource(struct dynamodb_call *call, const char *member)
                                "Invalid TableArn: Invalid ResourceArn provided as input %s", arn));
         return false;
     }
+    if (member != NULL && json_array_size(dynamodb_member(call, member)) == 0) {
+        dynamodb_invalid(call, strcmp(member, "Tags") == 0
+                                   ? "Atleast one Tag needs to be provided as Input."
+                                   : "Atleast one Tag Key needs to be provided as Input.");
+        return false;
+    }
     if (map_find(&call->dynamodb->tables, slice_text(name)) == NULL &&
         view_is_current(call->dynamodb->with.view)) {
         dynamodb_refuse(call, "ResourceNotFoundException",
-                        arena_printf(call->arena,
-                                     "Requested resource not found: ResourcArn: %s not found",
-                                     arn));
+                        member != NULL && strcmp(member, "TagKeys") == 0
+                            ? "Requested resource not found"
+                            : arena_printf(call->arena,
+                                           "Requested resource not found: ResourcArn: %s not found",
+                                           arn));
         return false;
     }
     return dynamodb_find_described(call, name);

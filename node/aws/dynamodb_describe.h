@@ -14,8 +14,8 @@ void dynamodb_write_description(struct json_write *json, const struct dynamodb_c
 /* "arn:aws:dynamodb:REGION:ACCOUNT:table/NAME", in the arena. */
 const char *dynamodb_table_arn(const struct dynamodb_call *call, const char *name);
 
-/* The table of the member ResourceArn, held likewise. `member` (or NULL) must be there too. False:
- * answered. */
+/* The table of the member ResourceArn, held likewise. `member` (or NULL), Tags or TagKeys, must
+ * be there too, and not empty. False: answered. */
 bool dynamodb_find_resource(struct dynamodb_call *call, const char *member);
 
 /* The table whose name or ARN it is; holds it in call->table. `name` is told in the refusal. False:

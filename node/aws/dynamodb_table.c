@@ -439,10 +439,9 @@ static void update_table(struct dynamodb_call *call)
 }
 
 /* Starts the change of tags in `member`. False: answered. */
-static bool begin_tags(struct table_call *table, const char *member, const char *none)
+static bool begin_tags(struct table_call *table, const char *member)
 {
     struct dynamodb_call *call = &table->call;
-    const json_t *list = dynamodb_member(call, member);
 
     if (!dynamodb_find_resource(call, member))
         return false;
@@ -451,9 +450,7 @@ static bool begin_tags(struct table_call *table, const char *member, const char 
     table->expected_revision = call->table->revision;
     table->on_conflict = on_change_conflict;
     table->on_done = answer_nothing;
-    if (json_array_size(list) == 0)
-        dynamodb_invalid(call, none);
-    return json_array_size(list) > 0;
+    return true;
 }
 
 static void tag_resource(struct dynamodb_call *call)
@@ -461,7 +458,7 @@ static void tag_resource(struct dynamodb_call *call)
     struct table_call *table = table_call_of(call);
     const char *why;
 
-    if (!begin_tags(table, "Tags", "Atleast one Tag needs to be provided as Input."))
+    if (!begin_tags(table, "Tags"))
         return;
     why = dynamodb_read_tags(call, &table->record);
     if (why != NULL)
@@ -485,7 +482,7 @@ static void untag_resource(struct dynamodb_call *call)
     Skein__Wire__TableTag **old;
     size_t old_count;
 
-    if (!begin_tags(table, "TagKeys", "Atleast one Tag Key needs to be provided as Input."))
+    if (!begin_tags(table, "TagKeys"))
         return;
     old = table->record.tags;
     old_count = table->record.n_tags;

@@ -226,6 +226,23 @@ static void no_such_table__not_found(void **state)
          "Requested resource not found: Table: None not found"},
         {"DeleteTable", "{\"TableName\":\"None\"}", SERVICE "ResourceNotFoundException",
          "Requested resource not found: Table: None not found"},
+        {"TagResource", "{}", VALIDATION, "Invalid TableArn"},
+        {"TagResource", "{\"ResourceArn\":\"abc\"}",
+         "com.amazon.coral.service#AccessDeniedException",
+         "User: arn:aws:iam::000000000000:root is not authorized to perform: dynamodb:TagResource "
+         "on resource: abc"},
+        {"TagResource", "{\"ResourceArn\":\"arn:aws:dynamodb:us-east-1:1:table/ab\",\"Tags\":[]}",
+         VALIDATION,
+         "Invalid TableArn: Invalid ResourceArn provided as input "
+         "arn:aws:dynamodb:us-east-1:1:table/ab"},
+        {"UntagResource",
+         "{\"ResourceArn\":\"arn:aws:dynamodb:us-east-1:1:table/None\",\"TagKeys\":[]}", VALIDATION,
+         "Atleast one Tag Key needs to be provided as Input."},
+        {"UpdateTimeToLive",
+         "{\"TableName\":\"Orders\",\"TimeToLiveSpecification\":{\"AttributeName\":\"a\","
+         "\"Enabled\":"
+         "false}}",
+         VALIDATION, "TimeToLive is already disabled"},
         {"DescribeTable", "{}", VALIDATION,
          "The parameter 'TableName' is required but was not present in the request"},
         {"DescribeTable", "{\"TableName\":\"ab\"}", VALIDATION,
