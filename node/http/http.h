@@ -35,6 +35,12 @@ struct http_exchange {
     void (*respond)(struct http_exchange *exchange, int status, const struct http_header *headers,
                     size_t header_count, struct buffer *body);
     void *impl;
+    /* The client has closed its side of the connection: it has given up. Set by who wants to know;
+     * called once at most, and answers nothing from within. The exchange is to be answered all the
+     * same, for a client that has only finished sending still reads. */
+    void (*on_abandoned)(struct http_exchange *exchange);
+    void *abandoned_user; /* for on_abandoned */
+    bool is_abandoned;
 };
 
 typedef void (*http_handler)(void *user, struct http_exchange *exchange);

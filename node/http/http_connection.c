@@ -72,6 +72,14 @@ static void on_alloc(uv_handle_t *handle, size_t suggested, uv_buf_t *buffer)
     *buffer = (uv_buf_t){(char *)block->data + block->size, block->capacity - block->size};
 }
 
+static void abandon_requests(struct http_connection *connection)
+{
+    LIST_EACH(&connection->requests, link)
+    {
+        http_request_abandon(container_of(link, struct http_request, link));
+    }
+}
+
 static void on_read(uv_stream_t *stream, ssize_t size, const uv_buf_t *buffer)
 {
     struct http_connection *connection = container_of(stream, struct http_connection, tcp);
@@ -86,6 +94,7 @@ static void on_read(uv_stream_t *stream, ssize_t size, const uv_buf_t *buffer)
         connection->is_reading = false;
         connection->is_ended = true;
         connection->is_last = true;
+        abandon_requests(connection);
     } else if (!connection->is_lingering) {
         connection->block->size += (size_t)size;
     }
@@ -265,6 +274,7 @@ void http_connection_close(struct http_connection *connection)
         list_remove(link);
         list_append(&connection->server->orphans, link);
         connection->request_count--;
+        http_request_abandon(request);
     }
     uv_close((uv_handle_t *)&connection->tcp, on_closed);
 }

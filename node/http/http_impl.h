@@ -117,6 +117,8 @@ void http_request_take_all(struct http_connection *connection);
 void http_request_begin(struct http_connection *connection);
 /* Answer the request being read with an error of our own, and take no more after it. */
 void http_request_refuse(struct http_connection *connection, int status, const char *why);
+/* Nobody waits for its answer any more. Nothing unless it is with the handler. */
+void http_request_abandon(struct http_request *request);
 void http_request_drop(struct http_connection *connection, struct http_request *request);
 void http_request_drop_reading(struct http_connection *connection); /* if there is one */
 

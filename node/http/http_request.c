@@ -92,6 +92,17 @@ void http_request_begin(struct http_connection *connection)
     http_server_wait(connection, HTTP_WAIT_NONE); /* its time starts anew */
 }
 
+void http_request_abandon(struct http_request *request)
+{
+    struct http_exchange *exchange = &request->exchange;
+
+    if (request->state != HTTP_REQUEST_OPEN || exchange->is_abandoned || request->server->is_freed)
+        return;
+    exchange->is_abandoned = true;
+    if (exchange->on_abandoned != NULL)
+        exchange->on_abandoned(exchange);
+}
+
 void http_request_drop(struct http_connection *connection, struct http_request *request)
 {
     connection->request_count--;
@@ -153,6 +164,8 @@ static void on_request_complete(struct http_connection *connection)
     make_request_id(server->env, exchange->request_id);
     exchange->respond = respond;
     exchange->impl = NULL;
+    exchange->on_abandoned = NULL;
+    exchange->is_abandoned = false;
     server->counters.requests++;
     server->handler(server->user, exchange);
 }

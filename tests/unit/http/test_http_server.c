@@ -345,6 +345,32 @@ static void http_server__client_half_closed__still_answered(void **state)
     DONE;
 }
 
+static void note_abandoned(struct http_exchange *exchange)
+{
+    ++*(int *)exchange->abandoned_user;
+}
+
+static void http_server__client_gone__handler_hears_once_and_the_answer_is_dropped(void **state)
+{
+    int abandoned = 0;
+
+    WITH_SERVER(0);
+
+    client_send(&c, GET("/hold"));
+    await_handled(&c, 1);
+    f.held[0]->on_abandoned = note_abandoned;
+    f.held[0]->abandoned_user = &abandoned;
+    assert_int_equal(shutdown(c.fd, SHUT_RDWR), 0);
+    while (abandoned == 0)
+        pump(&f, c.fd, 0);
+    assert_true(f.held[0]->is_abandoned);
+    answer_held(&f, 0);
+    (void)uv_run(&f.loop, UV_RUN_NOWAIT);
+
+    assert_int_equal(abandoned, 1);
+    DONE;
+}
+
 /* ---- pipelining ----------------------------------------------------------------------------- */
 
 static void http_server__pipelined_answered_out_of_order__sent_in_order(void **state)
@@ -842,6 +868,7 @@ int main(void)
         cmocka_unit_test(http_server__head_and_old_clients__as_http_says),
         cmocka_unit_test(http_server__last_request_says_close__only_its_answer_closes),
         cmocka_unit_test(http_server__client_half_closed__still_answered),
+        cmocka_unit_test(http_server__client_gone__handler_hears_once_and_the_answer_is_dropped),
         cmocka_unit_test(http_server__pipelined_answered_out_of_order__sent_in_order),
         cmocka_unit_test(http_server__pipelined_more_than_allowed__not_read_until_answered),
         cmocka_unit_test(http_server__answers_of_one_turn__one_write),
