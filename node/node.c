@@ -51,6 +51,7 @@ struct node {
     struct sts sts;
     struct function_log *function_log; /* NULL = none */
     struct view_listener function_listener;
+    struct view_listener version_listener;
     struct view_listener peer_listener;
     struct node_resets resets;
 };
@@ -146,6 +147,21 @@ static void on_peer(void *user, const char *key, struct slice value, uint64_t re
     skein__wire__node__free_unpacked(peer, NULL);
 }
 
+/* "version/NAME/7" */
+static void forget_version(struct node *node, const char *key)
+{
+    const char *name = key + strlen("version/");
+    const char *slash = strrchr(name, '/');
+    char *text = check_strdup(name);
+
+    if (slash != NULL) {
+        text[slash - name] = '\0';
+        pool_function_remove(node->pool, text, strtoull(slash + 1, NULL, 10));
+    }
+    free(text);
+}
+
+/* Of "function/NAME" and "version/NAME/7": a version runs like a function of its own. */
 static void on_function(void *user, const char *key, struct slice value, uint64_t revision,
                         bool is_delete)
 {
@@ -153,8 +169,12 @@ static void on_function(void *user, const char *key, struct slice value, uint64_
     Skein__Wire__Function *function;
 
     (void)revision;
+    if (is_delete && strncmp(key, "version/", strlen("version/")) == 0) {
+        forget_version(node, key);
+        return;
+    }
     if (is_delete) {
-        pool_function_remove(node->pool, key + strlen("function/"));
+        pool_function_remove(node->pool, key + strlen("function/"), 0);
         return;
     }
     function = skein__wire__function__unpack(NULL, value.size, value.data);
@@ -250,7 +270,10 @@ static void open_functions(struct node *node)
         node_invoke_new(node->env, node->calls, node->view, node->pool, node->options.region);
     node->function_listener =
         (struct view_listener){.prefix = "function/", .user = node, .on_change = on_function};
+    node->version_listener =
+        (struct view_listener){.prefix = "version/", .user = node, .on_change = on_function};
     view_listen(node->view, &node->function_listener);
+    view_listen(node->view, &node->version_listener);
 }
 
 static void on_admin(void *user, struct aws_request *request)

@@ -10,6 +10,7 @@
 
 /* The longest a function may run is 15 minutes. */
 #define INVOKE_DEADLINE_MS 910000u
+#define CANCEL_DEADLINE_MS 5000u
 #define CANDIDATES_MAX 16
 
 struct placed { /* a function's placement */
@@ -22,10 +23,13 @@ struct route { /* one invocation on its way to another node */
     struct node_invoke *router;
     struct invoke *invoke;
     struct call call;
+    struct call cancel;
     struct buffer body;
     uint64_t candidates[CANDIDATES_MAX];
     size_t candidate_count;
     size_t candidate_next;
+    uint64_t peer; /* asked now */
+    bool is_cancelled;
 };
 
 struct served { /* one invocation run here for another node */
@@ -114,6 +118,7 @@ static void route_free(struct route *route)
 {
     list_remove(&route->link);
     call_cancel(&route->call);
+    call_cancel(&route->cancel);
     buffer_close(&route->body);
     free(route);
 }
@@ -151,8 +156,8 @@ static void route_on_answer(struct call *call, enum error rc, struct slice answe
         return;
     }
     const struct invoke_result result = {
-        .outcome = message->outcome <= INVOKE_UNAVAILABLE ? (enum invoke_outcome)message->outcome
-                                                          : INVOKE_UNAVAILABLE,
+        .outcome = message->outcome <= INVOKE_CANCELLED ? (enum invoke_outcome)message->outcome
+                                                        : INVOKE_UNAVAILABLE,
         .payload = slice_of(message->payload.data, message->payload.len),
         .log_tail = slice_of(message->log_tail.data, message->log_tail.len),
         .version = message->version,
@@ -171,12 +176,20 @@ static void route_on_answer(struct call *call, enum error rc, struct slice answe
 
 static void route_ask_next(struct route *route)
 {
+    if (route->is_cancelled) {
+        struct invoke *invoke = route->invoke;
+
+        route_free(route);
+        finish(invoke, INVOKE_CANCELLED);
+        return;
+    }
     if (route->candidate_next == route->candidate_count) {
         route_run_here(route);
         return;
     }
-    call_start(route->router->calls, &route->call, route->candidates[route->candidate_next++],
-               CALL_INVOKE, buffer_slice(&route->body), INVOKE_DEADLINE_MS, route_on_answer);
+    route->peer = route->candidates[route->candidate_next++];
+    call_start(route->router->calls, &route->call, route->peer, CALL_INVOKE,
+               buffer_slice(&route->body), INVOKE_DEADLINE_MS, route_on_answer);
 }
 
 /* Nodes of this region first, then the others, each in the order of the placement. */
@@ -212,6 +225,8 @@ static void route_start(struct node_invoke *router, struct invoke *invoke,
     message.client_context = (ProtobufCBinaryData){
         invoke->client_context.size, (uint8_t *)(uintptr_t)invoke->client_context.data};
     message.region = (char *)(uintptr_t)(invoke->region != NULL ? invoke->region : "");
+    message.version = invoke->version;
+    message.qualifier = (char *)(uintptr_t)(invoke->qualifier != NULL ? invoke->qualifier : "");
     message.trace_header =
         (char *)(uintptr_t)(invoke->trace_header != NULL ? invoke->trace_header : "");
     size_t bytes = skein__wire__invoke_request__get_packed_size(&message);
@@ -237,9 +252,48 @@ static void start(void *user, struct invoke *invoke, invoke_cb cb)
         route_start(router, invoke, placed);
 }
 
+static void route_on_cancelled(struct call *call, enum error rc, struct slice answer)
+{
+    (void)call; /* what was cancelled says so itself */
+    (void)rc;
+    (void)answer;
+}
+
+static void route_cancel(struct route *route)
+{
+    Skein__Wire__InvokeCancel message = SKEIN__WIRE__INVOKE_CANCEL__INIT;
+    struct buffer body = BUFFER_INIT(BUFFER_UNLIMITED);
+
+    if (route->is_cancelled)
+        return;
+    route->is_cancelled = true;
+    message.request_id = (char *)(uintptr_t)route->invoke->request_id;
+    CHECK(buffer_reserve(&body, skein__wire__invoke_cancel__get_packed_size(&message)) == OK);
+    body.size = skein__wire__invoke_cancel__pack(&message, body.data);
+    call_start(route->router->calls, &route->cancel, route->peer, CALL_INVOKE_CANCEL,
+               buffer_slice(&body), CANCEL_DEADLINE_MS, route_on_cancelled);
+    buffer_close(&body);
+}
+
+static void cancel(void *user, struct invoke *invoke)
+{
+    struct node_invoke *router = user;
+
+    LIST_EACH(&router->routes, link)
+    {
+        struct route *route = container_of(link, struct route, link);
+
+        if (route->invoke == invoke) {
+            route_cancel(route);
+            return;
+        }
+    }
+    pool_cancel(router->pool, invoke);
+}
+
 struct invoker node_invoke_invoker(struct node_invoke *router)
 {
-    return (struct invoker){.user = router, .start = start};
+    return (struct invoker){.user = router, .start = start, .cancel = cancel};
 }
 
 /* ---- the way in
@@ -286,6 +340,8 @@ static void on_invoke(void *user, struct call_request *request)
     served->message = message;
     served->invoke = (struct invoke){
         .function = message->function,
+        .version = message->version,
+        .qualifier = message->qualifier,
         .request_id = message->request_id,
         .payload = slice_of(message->payload.data, message->payload.len),
         .client_context = slice_of(message->client_context.data, message->client_context.len),
@@ -294,6 +350,25 @@ static void on_invoke(void *user, struct call_request *request)
     };
     list_append(&router->served, &served->link);
     pool_invoke(router->pool, &served->invoke, served_on_result);
+}
+
+static void on_invoke_cancel(void *user, struct call_request *request)
+{
+    struct node_invoke *router = user;
+    Skein__Wire__InvokeCancel *message =
+        skein__wire__invoke_cancel__unpack(NULL, request->body.size, request->body.data);
+
+    LIST_EACH(&router->served, link)
+    {
+        struct served *served = container_of(link, struct served, link);
+
+        if (message != NULL && served->request->peer == request->peer &&
+            strcmp(served->message->request_id, message->request_id) == 0)
+            pool_cancel(router->pool, &served->invoke);
+    }
+    if (message != NULL)
+        skein__wire__invoke_cancel__free_unpacked(message, NULL);
+    call_answer(request, OK, slice_of(NULL, 0));
 }
 
 /* ---- life
@@ -315,6 +390,7 @@ struct node_invoke *node_invoke_new(struct env *env, struct calls *calls, struct
     view_listen(view, &router->placement_listener);
     view_listen(view, &router->node_listener);
     calls_handle(calls, CALL_INVOKE, router, on_invoke);
+    calls_handle(calls, CALL_INVOKE_CANCEL, router, on_invoke_cancel);
     return router;
 }
 

@@ -109,6 +109,8 @@ static void remove_all(struct reset *reset)
     reset->change_count = 0;
     view_each(reset->view, "table/", reset, on_table);
     view_each(reset->view, "function/", reset, on_record);
+    view_each(reset->view, "version/", reset, on_record);
+    view_each(reset->view, "alias/", reset, on_record);
     view_each(reset->view, "api/", reset, on_record);
     if (reset->change_count == 0) {
         answer(reset, 200);

@@ -261,14 +261,26 @@ static void answer_outcome(struct gateway_call *call, const struct invoke_result
         call_fail(call, 503, "ServiceUnavailableException",
                   "{\"message\": \"Service Unavailable\"}");
         return;
+    case INVOKE_CANCELLED: /* the client is gone */
+        call_fail(call, 503, "ServiceUnavailableException",
+                  "{\"message\": \"Service Unavailable\"}");
+        return;
     }
+}
+
+static void on_abandoned(struct http_exchange *exchange)
+{
+    struct gateway_call *call = exchange->abandoned_user;
+
+    call->gateway->invoker.cancel(call->gateway->invoker.user, &call->invoke);
 }
 
 static void on_result(struct invoke *invoke, const struct invoke_result *result)
 {
     struct gateway_call *call = container_of(invoke, struct gateway_call, invoke);
 
-    if (call->exchange != NULL && result->outcome == INVOKE_UNAVAILABLE && call->runs_left > 0) {
+    if (call->exchange != NULL && !call->exchange->is_abandoned &&
+        result->outcome == INVOKE_UNAVAILABLE && call->runs_left > 0) {
         run_once(call);
         return;
     }
@@ -374,6 +386,8 @@ static void run_function(struct gateway *gateway, const struct aws_request *requ
     call->invoke.region = arena_text(&call->arena, request->region);
     call->invoke.trace_header = call->trace;
     env_timer_start(gateway->env, &call->timer, (uint64_t)integration->timeout_ms * 1000, on_late);
+    call->exchange->on_abandoned = on_abandoned;
+    call->exchange->abandoned_user = call;
     run_once(call);
 }
 

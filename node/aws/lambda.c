@@ -3,29 +3,15 @@
 #include "node/aws/aws_path.h"
 #include "node/aws/aws_reply.h"
 #include "node/aws/aws_wire.h"
+#include "node/aws/lambda_alias.h"
+#include "node/aws/lambda_call.h"
 #include "node/aws/lambda_change.h"
 #include "node/aws/lambda_code.h"
 #include "node/aws/lambda_config.h"
 #include "node/aws/lambda_invoke.h"
+#include "node/aws/lambda_qualifier.h"
+#include "node/aws/lambda_version.h"
 #include "proto/base/check.h"
-
-#define LIST_ITEMS_MAX 50
-#define DOCUMENT_BYTES_MAX (4u << 20)
-
-struct lambda {
-    struct lambda_options with;
-    struct list changes;
-};
-
-/* A request for one function. */
-struct lambda_call {
-    struct lambda *lambda;
-    struct aws_request *request;
-    struct arena *arena;
-    struct lambda_name name;
-    Skein__Wire__Function *function; /* NULL: there is none */
-    uint64_t revision;
-};
 
 struct lambda *lambda_new(const struct lambda_options *options)
 {
@@ -59,97 +45,64 @@ static void refuse_name(struct aws_request *request, const char *text)
                      text, LAMBDA_NAME_PATTERN));
 }
 
-static void refuse_missing(struct lambda_call *call)
-{
-    if (!view_is_current(call->lambda->with.view)) { /* it may have been made meanwhile */
-        aws_fault_respond_error(call->request, ERR_UNREACHABLE);
-        return;
-    }
-    aws_fault_respond(call->request, 404, "ResourceNotFoundException",
-                      arena_printf(call->arena, "Function not found: %s",
-                                   lambda_config_arn(call->arena, call->request->region,
-                                                     call->name.name, call->name.qualifier)));
-}
-
 /* Answer with the input's fault. */
 static void refuse_input(struct lambda_call *call, struct aws_input *input)
 {
     aws_fault_send(call->request, &input->fault);
 }
 
-/* ---- records ---- */
-
-static void find_function(struct lambda_call *call)
-{
-    ProtobufCAllocator allocator = aws_wire_allocator(call->arena);
-    struct slice value;
-
-    if (view_get(call->lambda->with.view, arena_printf(call->arena, "function/%s", call->name.name),
-                 &value, &call->revision) == OK)
-        call->function = skein__wire__function__unpack(&allocator, value.size, value.data);
-}
-
-static void reply_document(struct lambda_call *call, struct buffer *body,
-                           const struct json_write *json)
-{
-    if (json->rc == OK) {
-        aws_reply(call->request, 200, body);
-        return;
-    }
-    buffer_close(body);
-    aws_fault_respond_error(call->request, ERR_INTERNAL);
-}
-
 /* ---- operations on one function ---- */
+
+/* The function, version or alias that is meant, which was seen to be there. */
+static const Skein__Wire__Function *find_qualified(const struct lambda_call *call)
+{
+    const char *qualifier = call->name.qualifier;
+    const Skein__Wire__FunctionAlias *alias;
+    uint64_t version = 0;
+
+    if (qualifier[0] != '\0' && lambda_qualifier_parse(qualifier, &version) != OK) {
+        alias = lambda_call_find_alias(call, qualifier, NULL);
+        if (alias == NULL)
+            return NULL;
+        version = alias->version;
+    }
+    return version == 0 ? call->function : lambda_call_find(call, version, NULL);
+}
 
 static void get_configuration(struct lambda_call *call)
 {
-    struct buffer body = BUFFER_INIT(DOCUMENT_BYTES_MAX);
+    struct buffer body = BUFFER_INIT(LAMBDA_DOCUMENT_BYTES_MAX);
     struct json_write json = json_write_to(&body);
 
-    lambda_config_write(&json, call->function, call->request->region);
-    reply_document(call, &body, &json);
+    lambda_config_write(&json, find_qualified(call), call->request->region, call->name.qualifier);
+    lambda_call_reply(call, &body, &json);
 }
 
 static void get_function(struct lambda_call *call)
 {
-    struct buffer body = BUFFER_INIT(DOCUMENT_BYTES_MAX);
+    struct buffer body = BUFFER_INIT(LAMBDA_DOCUMENT_BYTES_MAX);
     struct json_write json = json_write_to(&body);
 
     json_begin_object(&json);
     json_key(&json, "Configuration");
-    lambda_config_write(&json, call->function, call->request->region);
+    lambda_config_write(&json, find_qualified(call), call->request->region, call->name.qualifier);
     json_key(&json, "Code");
     json_raw(&json, SLICE_LITERAL("{\"RepositoryType\":\"S3\"}"));
     json_key(&json, "Tags");
     json_raw(&json, SLICE_LITERAL("{}"));
     json_end_object(&json);
-    reply_document(call, &body, &json);
-}
-
-static void list_versions(struct lambda_call *call)
-{
-    struct buffer body = BUFFER_INIT(DOCUMENT_BYTES_MAX);
-    struct json_write json = json_write_to(&body);
-
-    json_begin_object(&json);
-    json_key(&json, "Versions");
-    json_begin_array(&json);
-    lambda_config_write(&json, call->function, call->request->region);
-    json_end_array(&json);
-    json_end_object(&json);
-    reply_document(call, &body, &json);
+    lambda_call_reply(call, &body, &json);
 }
 
 static void get_code_signing(struct lambda_call *call)
 {
-    struct buffer body = BUFFER_INIT(DOCUMENT_BYTES_MAX);
+    struct buffer body = BUFFER_INIT(LAMBDA_DOCUMENT_BYTES_MAX);
     struct json_write json = json_write_to(&body);
 
     json_begin_object(&json);
     json_member_text(&json, "FunctionName", call->function->name);
     json_end_object(&json);
-    reply_document(call, &body, &json);
+    lambda_call_reply(call, &body, &json);
 }
 
 static void get_policy(struct lambda_call *call)
@@ -158,12 +111,46 @@ static void get_policy(struct lambda_call *call)
                       "The resource you requested does not exist.");
 }
 
+struct deletion {
+    struct arena *arena;
+    struct view_change records[LAMBDA_VERSIONS_MAX + LAMBDA_ALIASES_MAX];
+    size_t count;
+};
+
+static void delete_one(void *user, const char *key, struct slice value, uint64_t revision)
+{
+    struct deletion *deletion = user;
+
+    (void)value;
+    (void)revision;
+    if (deletion->count < ARRAY_COUNT(deletion->records))
+        deletion->records[deletion->count++] =
+            (struct view_change){.key = arena_text(deletion->arena, slice_text(key)),
+                                 .is_delete = true,
+                                 .expected_revision = VIEW_REVISION_ANY};
+}
+
+/* With all its versions and aliases, which only change together with its own record. */
 static void delete_function(struct lambda_call *call)
 {
+    struct view *view = call->lambda->with.view;
+    const char *name = call->name.name;
+    struct deletion *deletion;
+
+    if (call->name.qualifier[0] != '\0') {
+        lambda_version_delete(call);
+        return;
+    }
+    deletion = arena_alloc(call->arena, sizeof(*deletion));
+    deletion->arena = call->arena;
+    view_each(view, arena_printf(call->arena, "version/%s/", name), deletion, delete_one);
+    view_each(view, arena_printf(call->arena, "alias/%s/", name), deletion, delete_one);
     const struct lambda_change_plan plan = {
         .request = call->request,
         .function = call->function,
         .expected_revision = call->revision,
+        .more = deletion->records,
+        .more_count = deletion->count,
         .success_status = 204,
         .is_delete = true,
     };
@@ -174,17 +161,6 @@ static void delete_function(struct lambda_call *call)
 static void invoke_function(struct lambda_call *call)
 {
     lambda_invoke_start(&call->lambda->with, call->request, &call->name);
-}
-
-static bool check_revision(struct lambda_call *call, struct aws_input *input)
-{
-    const char *wanted = aws_input_text(input, input->root, "RevisionId");
-
-    if (wanted == NULL || strcmp(wanted, call->function->revision_id) == 0)
-        return !aws_input_has_fault(input);
-    return aws_input_refuse(input, 412, "PreconditionFailedException",
-                            "The RevisionId provided does not match the latest RevisionId. Call "
-                            "the GetFunction/GetAlias API to retrieve the latest RevisionId");
 }
 
 static void update_configuration(struct lambda_call *call)
@@ -198,7 +174,8 @@ static void update_configuration(struct lambda_call *call)
         .success_status = 200,
     };
 
-    if (lambda_config_read(&input, false, call->function) && check_revision(call, &input))
+    if (lambda_config_read(&input, false, call->function) &&
+        lambda_call_check_revision(&input, call->function->revision_id))
         lambda_change_start(&call->lambda->with, &call->lambda->changes, &plan);
     else
         refuse_input(call, &input);
@@ -216,15 +193,19 @@ static void update_code(struct lambda_call *call)
         .zip = &zip,
         .expected_revision = call->revision,
         .success_status = 200,
+        .publishes = aws_input_bool(&input, input.root, "Publish", false),
     };
     bool is_good = lambda_config_read(&input, false, call->function) &&
-                   check_revision(call, &input) &&
+                   lambda_call_check_revision(&input, call->function->revision_id) &&
                    lambda_code_read(&input, input.root, "UpdateFunctionCode", &zip);
     bool is_dry_run = aws_input_bool(&input, input.root, "DryRun", false);
 
     aws_input_close(&input);
     if (!is_good)
         refuse_input(call, &input);
+    else if (plan.publishes && lambda_version_count(call) >= LAMBDA_VERSIONS_MAX)
+        lambda_call_refuse(call, 400, "CodeStorageExceededException",
+                           "A function has at most 500 versions here. Delete some first.");
     else if (is_dry_run)
         get_configuration(call);
     else
@@ -244,6 +225,7 @@ static void create_from(struct lambda_call *call, struct aws_input *input)
         .zip = &zip,
         .expected_revision = VIEW_REVISION_NONE,
         .success_status = 201,
+        .publishes = aws_input_bool(input, input->root, "Publish", false),
     };
     bool is_good;
 
@@ -252,7 +234,7 @@ static void create_from(struct lambda_call *call, struct aws_input *input)
     is_good = lambda_config_read(input, true, function) &&
               lambda_code_read(input, aws_input_object(input, input->root, "Code"),
                                "CreateFunction", &zip);
-    find_function(call);
+    call->function = lambda_call_find(call, 0, &call->revision);
     if (!is_good)
         refuse_input(call, input);
     else if (call->function != NULL)
@@ -305,7 +287,7 @@ static void list_one(void *user, const char *key, struct slice value, uint64_t r
     function = skein__wire__function__unpack(&allocator, value.size, value.data);
     if (function == NULL)
         return;
-    lambda_config_write(&listing->json, function, listing->call->request->region);
+    lambda_config_write(&listing->json, function, listing->call->request->region, NULL);
     listing->last = function->name;
     listing->count++;
 }
@@ -313,22 +295,16 @@ static void list_one(void *user, const char *key, struct slice value, uint64_t r
 static void list_functions(struct lambda_call *call)
 {
     struct http_exchange *exchange = call->request->exchange;
-    struct buffer body = BUFFER_INIT(DOCUMENT_BYTES_MAX);
+    struct buffer body = BUFFER_INIT(LAMBDA_DOCUMENT_BYTES_MAX);
     struct listing listing = {
         .call = call,
         .json = json_write_to(&body),
         .after = arena_text(call->arena, http_query_find(exchange, "Marker")),
-        .limit = aws_input_page(http_query_find(exchange, "MaxItems"), LIST_ITEMS_MAX, 10000),
+        .limit = lambda_call_page(call),
     };
 
-    if (listing.limit == 0) {
-        aws_fault_respond(call->request, 400, "ValidationException",
-                          "1 validation error detected: Value at 'maxItems' failed to satisfy "
-                          "constraint: Member must have value between 1 and 10000");
+    if (listing.limit == 0)
         return;
-    }
-    if (listing.limit > LIST_ITEMS_MAX)
-        listing.limit = LIST_ITEMS_MAX;
     json_begin_object(&listing.json);
     json_key(&listing.json, "Functions");
     json_begin_array(&listing.json);
@@ -337,12 +313,12 @@ static void list_functions(struct lambda_call *call)
     if (listing.has_more)
         json_member_text(&listing.json, "NextMarker", listing.last);
     json_end_object(&listing.json);
-    reply_document(call, &body, &listing.json);
+    lambda_call_reply(call, &body, &listing.json);
 }
 
 static void list_tags(struct lambda_call *call)
 {
-    struct buffer body = BUFFER_INIT(DOCUMENT_BYTES_MAX);
+    struct buffer body = BUFFER_INIT(LAMBDA_DOCUMENT_BYTES_MAX);
 
     buffer_put_text(&body, "{\"Tags\":{}}");
     aws_reply(call->request, 200, &body);
@@ -369,7 +345,7 @@ static void count_usage(void *user, const char *key, struct slice value, uint64_
 
 static void get_account(struct lambda_call *call)
 {
-    struct buffer body = BUFFER_INIT(DOCUMENT_BYTES_MAX);
+    struct buffer body = BUFFER_INIT(LAMBDA_DOCUMENT_BYTES_MAX);
     struct json_write json = json_write_to(&body);
     struct usage usage = {.arena = call->arena};
 
@@ -389,42 +365,57 @@ static void get_account(struct lambda_call *call)
     json_member_u64(&json, "FunctionCount", usage.count);
     json_end_object(&json);
     json_end_object(&json);
-    reply_document(call, &body, &json);
+    lambda_call_reply(call, &body, &json);
 }
 
-/* ---- routes: /DATE/RESOURCE[/NAME[/TAIL]], each operation with a date of its own ---- */
+/* ---- routes: /DATE/RESOURCE[/NAME[/TAIL[/ALIAS]]], each operation with a date of its own ---- */
+
+enum route_scope {
+    ROUTE_ALL,       /* no name */
+    ROUTE_FUNCTION,  /* the name of a function, $LATEST */
+    ROUTE_QUALIFIED, /* or of a version or an alias */
+    ROUTE_ALIAS      /* a function, and an alias behind the tail */
+};
 
 struct route {
     const char *method;
     const char *resource;
     const char *tail; /* NULL: none */
-    bool has_name;    /* of a function, which then must exist */
+    enum route_scope scope;
     void (*run)(struct lambda_call *call);
 };
 
 static const struct route routes[] = {
-    {"POST", "functions", "invocations", true, invoke_function},
-    {"POST", "functions", NULL, false, create_function},
-    {"GET", "functions", NULL, false, list_functions},
-    {"GET", "functions", NULL, true, get_function},
-    {"GET", "functions", "configuration", true, get_configuration},
-    {"PUT", "functions", "configuration", true, update_configuration},
-    {"PUT", "functions", "code", true, update_code},
-    {"DELETE", "functions", NULL, true, delete_function},
-    {"GET", "functions", "versions", true, list_versions},
-    {"GET", "functions", "policy", true, get_policy},
-    {"GET", "functions", "code-signing-config", true, get_code_signing},
-    {"GET", "account-settings", NULL, false, get_account},
+    {"POST", "functions", "invocations", ROUTE_QUALIFIED, invoke_function},
+    {"POST", "functions", NULL, ROUTE_ALL, create_function},
+    {"GET", "functions", NULL, ROUTE_ALL, list_functions},
+    {"GET", "functions", NULL, ROUTE_QUALIFIED, get_function},
+    {"GET", "functions", "configuration", ROUTE_QUALIFIED, get_configuration},
+    {"PUT", "functions", "configuration", ROUTE_FUNCTION, update_configuration},
+    {"PUT", "functions", "code", ROUTE_FUNCTION, update_code},
+    {"DELETE", "functions", NULL, ROUTE_QUALIFIED, delete_function},
+    {"GET", "functions", "versions", ROUTE_FUNCTION, lambda_version_list},
+    {"POST", "functions", "versions", ROUTE_FUNCTION, lambda_version_publish},
+    {"GET", "functions", "aliases", ROUTE_FUNCTION, lambda_alias_list},
+    {"POST", "functions", "aliases", ROUTE_FUNCTION, lambda_alias_create},
+    {"GET", "functions", "aliases", ROUTE_ALIAS, lambda_alias_get},
+    {"PUT", "functions", "aliases", ROUTE_ALIAS, lambda_alias_update},
+    {"DELETE", "functions", "aliases", ROUTE_ALIAS, lambda_alias_delete},
+    {"GET", "functions", "policy", ROUTE_QUALIFIED, get_policy},
+    {"GET", "functions", "code-signing-config", ROUTE_FUNCTION, get_code_signing},
+    {"GET", "account-settings", NULL, ROUTE_ALL, get_account},
 };
 
 static bool route_matches(const struct route *route, struct slice method,
                           const struct aws_path *path)
 {
-    size_t count = 2 + (route->has_name ? 1u : 0) + (route->tail != NULL ? 1u : 0);
+    size_t tail_at = route->scope == ROUTE_ALL ? 2 : 3;
+    size_t count =
+        tail_at + (route->tail != NULL ? 1u : 0) + (route->scope == ROUTE_ALIAS ? 1u : 0);
 
     return path->count == count && slice_equal_text(method, route->method) &&
            aws_path_is(path, 1, route->resource) &&
-           (route->tail == NULL || aws_path_is(path, count - 1, route->tail));
+           (route->tail == NULL || aws_path_is(path, tail_at, route->tail));
 }
 
 /* The name in the path, with the Qualifier of the query. False: the request was answered. */
@@ -447,15 +438,26 @@ static bool read_name(struct lambda_call *call, const char *text)
     return true;
 }
 
-static void run_on_function(struct lambda_call *call, const struct route *route, const char *text)
+static bool is_there(struct lambda_call *call, enum route_scope scope)
 {
-    if (!read_name(call, text))
+    call->function = lambda_call_find(call, 0, &call->revision);
+    if (call->function == NULL)
+        return false;
+    return scope == ROUTE_QUALIFIED ? find_qualified(call) != NULL
+                                    : lambda_name_is_latest(&call->name);
+}
+
+static void run_on_function(struct lambda_call *call, const struct route *route,
+                            const struct aws_path *path)
+{
+    if (!read_name(call, path->segments[2]))
         return;
-    find_function(call);
-    if (call->function == NULL || !lambda_name_is_latest(&call->name))
-        refuse_missing(call);
-    else
+    if (route->scope == ROUTE_ALIAS)
+        call->alias = path->segments[4];
+    if (is_there(call, route->scope))
         route->run(call);
+    else
+        lambda_call_refuse_missing(call);
 }
 
 void lambda_on_request(void *user, struct aws_request *request)
@@ -479,8 +481,8 @@ void lambda_on_request(void *user, struct aws_request *request)
     for (size_t i = 0; i < ARRAY_COUNT(routes); i++) {
         if (!route_matches(&routes[i], request->exchange->method, &path))
             continue;
-        if (routes[i].has_name)
-            run_on_function(&call, &routes[i], path.segments[2]);
+        if (routes[i].scope != ROUTE_ALL)
+            run_on_function(&call, &routes[i], &path);
         else
             routes[i].run(&call);
         return;

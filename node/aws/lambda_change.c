@@ -3,6 +3,7 @@
 #include "node/aws/aws_fault.h"
 #include "node/aws/aws_reply.h"
 #include "node/aws/aws_wire.h"
+#include "node/aws/lambda_call.h"
 #include "node/aws/lambda_config.h"
 #include "node/sandbox/package.h"
 #include "proto/base/check.h"
@@ -24,8 +25,12 @@ void lambda_change_free(struct lambda_change *change)
     blob_cancel(&change->transfer);
     view_update_cancel(&change->update);
     buffer_close(&change->zip);
+    buffer_close(&change->answer);
+    free(change->stale);
     free(change);
 }
+
+/* ---- claims on packages --------------------------------------------------------------------- */
 
 static struct lambda_claim claim_of(const Skein__Wire__Function *function)
 {
@@ -40,37 +45,117 @@ static struct lambda_claim claim_of(const Skein__Wire__Function *function)
     return claim;
 }
 
-/* The answer is out. Give up the package nobody refers to any more, and end. */
-static void release(struct lambda_change *change, const struct lambda_claim *claim)
+struct claims { /* that the records of a function hold, each once */
+    const struct lambda_change_plan *plan;
+    struct lambda_change *change;
+};
+
+static void add_stale(struct lambda_change *change, const Skein__Wire__Function *function)
+{
+    struct lambda_claim claim = claim_of(function);
+
+    if (claim.chunk_count == 0)
+        return;
+    for (size_t i = 0; i < change->stale_count; i++)
+        if (memcmp(change->stale[i].owner, claim.owner, BLOB_OWNER_BYTES) == 0)
+            return;
+    change->stale =
+        check_realloc(change->stale, (change->stale_count + 1) * sizeof(*change->stale));
+    change->stale[change->stale_count++] = claim;
+}
+
+static void drop_stale(struct lambda_change *change, const Skein__Wire__Function *function)
+{
+    struct lambda_claim claim = claim_of(function);
+
+    for (size_t i = 0; i < change->stale_count; i++)
+        if (memcmp(change->stale[i].owner, claim.owner, BLOB_OWNER_BYTES) == 0)
+            change->stale[i--] = change->stale[--change->stale_count];
+}
+
+static void on_version(void *user, const char *key, struct slice value, uint64_t revision)
+{
+    struct claims *claims = user;
+    struct arena *arena = &claims->plan->request->exchange->arena;
+    ProtobufCAllocator allocator = aws_wire_allocator(arena);
+    const Skein__Wire__Function *version =
+        skein__wire__function__unpack(&allocator, value.size, value.data);
+    const Skein__Wire__Function *removed = claims->plan->removed;
+
+    (void)key;
+    (void)revision;
+    if (version == NULL)
+        return;
+    if (claims->plan->is_delete)
+        add_stale(claims->change, version);
+    else if (removed == NULL || removed->version != version->version)
+        drop_stale(claims->change, version);
+}
+
+/* Which claims no record holds once the plan is done. Versions cannot come or go meanwhile: each of
+ * their changes changes the function's record, too. */
+static void find_stale(struct lambda_change *change, const struct lambda_change_plan *plan)
+{
+    struct arena *arena = &plan->request->exchange->arena;
+    struct claims claims = {.plan = plan, .change = change};
+
+    if (plan->removed != NULL)
+        add_stale(change, plan->removed);
+    if (plan->is_delete || plan->zip != NULL)
+        add_stale(change, plan->function);
+    else
+        drop_stale(change, plan->function);
+    view_each(change->with->view, arena_printf(arena, "version/%s/", plan->function->name), &claims,
+              on_version);
+}
+
+static void release_next(struct lambda_change *change)
+{
+    const struct lambda_claim *claim;
+
+    if (change->stale_next == change->stale_count) {
+        lambda_change_free(change);
+        return;
+    }
+    claim = &change->stale[change->stale_next++];
+    blob_release(change->with->router, &change->transfer, claim->sha256, claim->owner,
+                 claim->chunk_count, on_released);
+}
+
+/* The answer is out. Give up the packages nobody refers to any more, and end. */
+static void release(struct lambda_change *change)
 {
     buffer_close(&change->zip);
     change->request = NULL;
     change->function = NULL;
-    if (claim->chunk_count == 0) {
-        lambda_change_free(change);
-        return;
-    }
-    blob_release(change->with->router, &change->transfer, claim->sha256, claim->owner,
-                 claim->chunk_count, on_released);
+    change->version = NULL;
+    release_next(change);
 }
 
 static void on_released(struct blob_transfer *transfer, enum error rc, struct buffer *content)
 {
     (void)rc;
     (void)content;
-    lambda_change_free(container_of(transfer, struct lambda_change, transfer));
+    release_next(container_of(transfer, struct lambda_change, transfer));
 }
+
+/* ---- answers -------------------------------------------------------------------------------- */
 
 static void answer_success(struct lambda_change *change)
 {
     struct buffer body = BUFFER_INIT(DOCUMENT_BYTES_MAX);
     struct json_write json = json_write_to(&body);
 
-    if (change->is_delete) {
+    if (change->success_status == 204) {
         aws_reply(change->request, change->success_status, NULL);
         return;
     }
-    lambda_config_write(&json, change->function, change->request->region);
+    if (change->answer.size > 0) {
+        aws_reply(change->request, change->success_status, &change->answer);
+        return;
+    }
+    lambda_config_write(&json, change->version != NULL ? change->version : change->function,
+                        change->request->region, NULL);
     aws_reply(change->request, change->success_status, &body);
 }
 
@@ -98,25 +183,70 @@ static void answer_failure(struct lambda_change *change, enum error rc)
 
 static void fail(struct lambda_change *change, enum error rc, bool may_be_committed)
 {
-    static const struct lambda_claim nothing = {0};
-
     answer_failure(change, rc);
-    release(change, may_be_committed ? &nothing : &change->fresh);
+    change->stale_count = 0;
+    if (!may_be_committed && change->fresh.chunk_count > 0) {
+        change->stale = check_realloc(change->stale, sizeof(*change->stale));
+        change->stale[change->stale_count++] = change->fresh;
+    }
+    release(change);
+}
+
+/* ---- the commit ----------------------------------------------------------------------------- */
+
+static char *new_revision_id(struct lambda_change *change)
+{
+    struct env *env = change->with->env;
+    char *text = arena_alloc(&change->request->exchange->arena, UUID_TEXT_BYTES);
+    uint8_t random[16];
+
+    env->dice->random_bytes(env, random, sizeof(random));
+    encode_uuid(random, text);
+    return text;
+}
+
+/* The function as it is, under the next number. */
+static void make_version(struct lambda_change *change)
+{
+    Skein__Wire__Function *function = change->function;
+    Skein__Wire__Function *version =
+        arena_alloc(&change->request->exchange->arena, sizeof(*version));
+
+    function->last_version++;
+    function->last_generation = function->generation;
+    *version = *function;
+    version->version = function->last_version;
+    version->last_version = 0;
+    version->last_generation = 0;
+    version->revision_id = new_revision_id(change);
+    if (change->description != NULL)
+        version->description = (char *)(uintptr_t)change->description;
+    change->version = version;
 }
 
 static void commit(struct lambda_change *change)
 {
     struct arena *arena = &change->request->exchange->arena;
-    struct view_change record = {
-        .key = arena_printf(arena, "function/%s", change->function->name),
+    const char *name = change->function->name;
+    struct view_change *record = &change->records[change->record_count++];
+
+    if (change->publishes)
+        make_version(change);
+    *record = (struct view_change){
+        .key = lambda_call_function_key(arena, name),
         .is_delete = change->is_delete,
         .expected_revision = change->expected_revision,
     };
-
     if (!change->is_delete)
-        record.value = aws_wire_pack(arena, &change->function->base);
-    view_update_start(change->with->view, &change->update, &record, 1, COMMIT_DEADLINE_MS,
-                      on_committed);
+        record->value = aws_wire_pack(arena, &change->function->base);
+    if (change->version != NULL)
+        change->records[change->record_count++] = (struct view_change){
+            .key = lambda_call_version_key(arena, name, change->version->version),
+            .value = aws_wire_pack(arena, &change->version->base),
+            .expected_revision = VIEW_REVISION_NONE,
+        };
+    view_update_start(change->with->view, &change->update, change->records, change->record_count,
+                      COMMIT_DEADLINE_MS, on_committed);
 }
 
 static void on_stored(struct blob_transfer *transfer, enum error rc, struct buffer *content)
@@ -131,22 +261,19 @@ static void on_stored(struct blob_transfer *transfer, enum error rc, struct buff
         fail(change, rc, false);
 }
 
-/* An update whose first answer was lost may have been sent again and met its own effect. The
- * record's revision id is ours alone, so it tells. */
+/* An update whose first answer was lost may have been sent again and met its own effect. */
 static bool is_committed_all_the_same(const struct lambda_change *change)
 {
-    struct arena *arena = &change->request->exchange->arena;
-    ProtobufCAllocator allocator = aws_wire_allocator(arena);
-    const Skein__Wire__Function *found;
-    struct slice value;
-    enum error rc =
-        view_get(change->with->view, arena_printf(arena, "function/%s", change->function->name),
-                 &value, NULL);
+    for (size_t i = 0; i < change->record_count; i++) {
+        const struct view_change *record = &change->records[i];
+        struct slice value;
+        enum error rc = view_get(change->with->view, record->key, &value, NULL);
 
-    if (rc != OK || change->is_delete)
-        return rc == ERR_NOT_FOUND && change->is_delete;
-    found = skein__wire__function__unpack(&allocator, value.size, value.data);
-    return found != NULL && strcmp(found->revision_id, change->function->revision_id) == 0;
+        if (record->is_delete ? rc != ERR_NOT_FOUND
+                              : rc != OK || !slice_equal(value, record->value))
+            return false;
+    }
+    return true;
 }
 
 static void on_committed(struct view_update *update, enum error rc)
@@ -155,7 +282,7 @@ static void on_committed(struct view_update *update, enum error rc)
 
     if (rc == OK || is_committed_all_the_same(change)) {
         answer_success(change);
-        release(change, &change->stale);
+        release(change);
     } else {
         fail(change, rc, error_effect(rc) == ERROR_EFFECT_MAYBE);
     }
@@ -165,14 +292,9 @@ static void on_committed(struct view_update *update, enum error rc)
 static void stamp(struct lambda_change *change)
 {
     Skein__Wire__Function *function = change->function;
-    struct arena *arena = &change->request->exchange->arena;
-    struct env *env = change->with->env;
-    uint8_t random[16];
 
-    env->dice->random_bytes(env, random, sizeof(random));
-    function->revision_id = arena_alloc(arena, UUID_TEXT_BYTES);
-    encode_uuid(random, function->revision_id);
-    function->modified_ms = env_wall_ms(env);
+    function->revision_id = new_revision_id(change);
+    function->modified_ms = env_wall_ms(change->with->env);
     function->generation++;
 }
 
@@ -240,10 +362,18 @@ void lambda_change_start(const struct lambda_options *with, struct list *changes
     change->expected_revision = plan->expected_revision;
     change->success_status = plan->success_status;
     change->is_delete = plan->is_delete;
+    change->publishes = plan->publishes;
+    change->description = plan->description;
+    change->records = arena_alloc(&plan->request->exchange->arena,
+                                  (plan->more_count + 2) * sizeof(*change->records));
+    for (size_t i = 0; i < plan->more_count; i++)
+        change->records[change->record_count++] = plan->more[i];
+    buffer_init(&change->answer, BUFFER_UNLIMITED);
+    if (plan->answer != NULL)
+        change->answer = buffer_take(plan->answer);
     list_append(changes, &change->link);
-    if (plan->is_delete || plan->zip != NULL)
-        change->stale = claim_of(plan->function);
-    if (!plan->is_delete)
+    find_stale(change, plan);
+    if (!plan->is_delete && !plan->is_setting)
         stamp(change);
     if (plan->zip == NULL) {
         commit(change);

@@ -29,8 +29,15 @@ struct lambda_change {
     struct aws_request *request;     /* NULL once answered */
     Skein__Wire__Function *function; /* to write or delete; in the request's arena */
     struct buffer zip;               /* the new package */
-    struct lambda_claim fresh;       /* on the new package */
-    struct lambda_claim stale;       /* on the old one */
+    Skein__Wire__Function *version;  /* published by it; NULL: none */
+    const char *description;         /* of that; NULL: the function's */
+    struct buffer answer;            /* empty: the configuration, or nothing */
+    struct view_change *records;     /* what is committed, in the request's arena */
+    size_t record_count;
+    struct lambda_claim fresh;  /* on the new package */
+    struct lambda_claim *stale; /* those that no record has any more afterwards */
+    size_t stale_count;
+    size_t stale_next;
     struct env_work check;
     enum error check_rc; /* of the worker thread, like fresh.sha256 */
     struct blob_transfer transfer;
@@ -38,16 +45,24 @@ struct lambda_change {
     uint64_t expected_revision;
     int success_status;
     bool is_delete;
+    bool publishes;
 };
 
 struct lambda_change_plan {
     struct aws_request *request;
-    Skein__Wire__Function *function; /* as it shall be, or as it is when deleted; lives in the
-                                        request's arena */
+    Skein__Wire__Function *function; /* $LATEST as it shall be, or as it is when deleted; lives in
+                                        the request's arena */
     struct buffer *zip;              /* a new package, taken; NULL = the code stays */
     uint64_t expected_revision;      /* of the record */
+    const struct view_change *more;  /* committed together with it; in the arena */
+    size_t more_count;
+    const Skein__Wire__Function *removed; /* a version whose record `more` deletes */
+    const char *description;              /* of the version to publish; NULL: the function's */
+    struct buffer *answer;                /* taken; NULL: the configuration, or nothing */
     int success_status;
-    bool is_delete;
+    bool is_delete;  /* of the function; its versions and aliases are in `more` */
+    bool is_setting; /* nothing that a sandbox or a RevisionId would know of */
+    bool publishes;  /* also a version of what it then is; that is answered */
 };
 
 /* Does it and answers the request. The change puts itself into `changes`. */

@@ -5,6 +5,7 @@
 #include "proto/base/utf8.h"
 
 #include <ctype.h>
+#include <inttypes.h>
 #include <stdio.h>
 
 #define ENVIRONMENT_BYTES_MAX 4096
@@ -259,9 +260,6 @@ static bool check_refused_members(struct aws_input *input)
     }
     if (package_type != NULL && strcmp(package_type, "Zip") != 0)
         return refuse_parameter(input, "Only the package type Zip is supported by this cluster.");
-    if (aws_input_bool(input, input->root, "Publish", false))
-        return refuse_parameter(input, "Published versions are not supported by this cluster yet. "
-                                       "Leave Publish out to change $LATEST.");
     return !aws_input_has_fault(input);
 }
 
@@ -272,23 +270,35 @@ static char *keep(struct aws_input *input, const char *text)
     return arena_text(input->arena, slice_text(text));
 }
 
+bool lambda_config_read_description(struct aws_input *input, const char **description)
+{
+    const char *text = aws_input_text(input, input->root, "Description");
+
+    if (aws_input_has_fault(input))
+        return false;
+    if (text != NULL && utf8_count(slice_text(text)) > DESCRIPTION_CHARACTERS_MAX)
+        return aws_input_refuse(
+            input, 400, validation_code,
+            "1 validation error detected: Value '%s' at 'description' failed to "
+            "satisfy constraint: Member must have length less than or equal "
+            "to %d",
+            text, DESCRIPTION_CHARACTERS_MAX);
+    *description = text != NULL ? keep(input, text) : NULL;
+    return true;
+}
+
 static bool read_texts(struct aws_input *input, Skein__Wire__Function *function)
 {
     const char *runtime = aws_input_text(input, input->root, "Runtime");
     const char *role = aws_input_text(input, input->root, "Role");
     const char *handler = aws_input_text(input, input->root, "Handler");
-    const char *description = aws_input_text(input, input->root, "Description");
+    const char *description;
 
     if (aws_input_has_fault(input) || (role != NULL && !check_role(input, role)) ||
         (handler != NULL && !check_handler(input, handler)) ||
-        (runtime != NULL && !check_runtime(input, runtime)))
+        (runtime != NULL && !check_runtime(input, runtime)) ||
+        !lambda_config_read_description(input, &description))
         return false;
-    if (description != NULL && utf8_count(slice_text(description)) > DESCRIPTION_CHARACTERS_MAX)
-        return aws_input_refuse(input, 400, validation_code,
-                                "1 validation error detected: Value at 'description' failed to "
-                                "satisfy constraint: Member must have length less than or equal "
-                                "to %d",
-                                DESCRIPTION_CHARACTERS_MAX);
     if (runtime != NULL)
         function->runtime = keep(input, runtime);
     if (role != NULL)
@@ -296,7 +306,7 @@ static bool read_texts(struct aws_input *input, Skein__Wire__Function *function)
     if (handler != NULL)
         function->handler = keep(input, handler);
     if (description != NULL)
-        function->description = keep(input, description);
+        function->description = (char *)(uintptr_t)description;
     return true;
 }
 
@@ -364,14 +374,20 @@ static void write_modified(struct json_write *json, uint64_t wall_ms)
 }
 
 void lambda_config_write(struct json_write *json, const Skein__Wire__Function *function,
-                         struct slice region)
+                         struct slice region, const char *qualifier)
 {
+    const char *version;
     struct arena arena;
 
     arena_init(&arena);
+    version = function->version == 0 ? LAMBDA_LATEST
+                                     : arena_printf(&arena, "%" PRIu64, function->version);
+    if (qualifier == NULL)
+        qualifier = function->version == 0 ? "" : version;
     json_begin_object(json);
     json_member_text(json, "FunctionName", function->name);
-    json_member_text(json, "FunctionArn", lambda_config_arn(&arena, region, function->name, ""));
+    json_member_text(json, "FunctionArn",
+                     lambda_config_arn(&arena, region, function->name, qualifier));
     json_member_text(json, "Runtime", function->runtime);
     json_member_text(json, "Role", function->role);
     json_member_text(json, "Handler", function->handler);
@@ -382,7 +398,7 @@ void lambda_config_write(struct json_write *json, const Skein__Wire__Function *f
     write_modified(json, function->modified_ms);
     json_key(json, "CodeSha256");
     json_base64(json, slice_of(function->code_sha256.data, function->code_sha256.len));
-    json_member_text(json, "Version", LAMBDA_LATEST);
+    json_member_text(json, "Version", version);
     write_environment(json, function);
     json_key(json, "TracingConfig");
     json_raw(json, SLICE_LITERAL("{\"Mode\":\"PassThrough\"}"));

@@ -20,9 +20,13 @@ void lambda_config_init(Skein__Wire__Function *function);
  * `is_create`: the members that creation demands must be there. False: see the input's fault. */
 bool lambda_config_read(struct aws_input *input, bool is_create, Skein__Wire__Function *function);
 
-/* The members of the configuration document, as one object. */
+/* The member Description, in the arena; NULL: there is none. False: see the input's fault. */
+bool lambda_config_read_description(struct aws_input *input, const char **description);
+
+/* The members of the configuration document, as one object. `qualifier`: of its ARN; "" = none,
+ * NULL = the version, if it is one. */
 void lambda_config_write(struct json_write *json, const Skein__Wire__Function *function,
-                         struct slice region);
+                         struct slice region, const char *qualifier);
 
 /* "arn:aws:lambda:us-east-1:000000000000:function:N", with ":QUALIFIER" unless it is empty. */
 char *lambda_config_arn(struct arena *arena, struct slice region, const char *name,

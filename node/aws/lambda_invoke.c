@@ -4,6 +4,7 @@
 #include "node/aws/aws_reply.h"
 #include "node/aws/json_check.h"
 #include "node/aws/lambda_config.h"
+#include "node/aws/lambda_qualifier.h"
 #include "proto/base/check.h"
 #include "proto/base/encode.h"
 
@@ -61,10 +62,10 @@ static void answer_not_found(struct lambda_invoke *op)
         aws_fault_respond_error(op->request, ERR_UNREACHABLE);
         return;
     }
-    aws_fault_respond(
-        op->request, 404, "ResourceNotFoundException",
-        arena_printf(arena, "Function not found: %s",
-                     lambda_config_arn(arena, op->request->region, op->invoke.function, "")));
+    aws_fault_respond(op->request, 404, "ResourceNotFoundException",
+                      arena_printf(arena, "Function not found: %s",
+                                   lambda_config_arn(arena, op->request->region,
+                                                     op->invoke.function, op->invoke.qualifier)));
 }
 
 static void answer_throttled(struct lambda_invoke *op)
@@ -85,6 +86,13 @@ static void run_once(struct lambda_invoke *op)
     op->invoke.link = (struct list){0};
     op->invoke.impl = NULL;
     op->with->invoker.start(op->with->invoker.user, &op->invoke, on_result);
+}
+
+static void on_abandoned(struct http_exchange *exchange)
+{
+    struct lambda_invoke *op = exchange->abandoned_user;
+
+    op->with->invoker.cancel(op->with->invoker.user, &op->invoke);
 }
 
 static void on_result(struct invoke *invoke, const struct invoke_result *result)
@@ -111,12 +119,16 @@ static void on_result(struct invoke *invoke, const struct invoke_result *result)
         answer_result(op, result, slice_text(too_large), true);
         return;
     case INVOKE_UNAVAILABLE:
-        if (op->runs_left > 0) {
+        if (op->runs_left > 0 && !op->request->exchange->is_abandoned) {
             run_once(op);
             return;
         }
         aws_fault_respond(op->request, 503, "ServiceException",
                           "The function could not be run to its end. It may have been started.");
+        return;
+    case INVOKE_CANCELLED:
+        aws_fault_respond(op->request, 503, "ServiceException",
+                          "The client closed the connection before the function was started.");
         return;
     }
 }
@@ -179,7 +191,7 @@ static bool read_payload(struct lambda_invoke *op)
     return true;
 }
 
-static void run(struct lambda_invoke *op, const struct lambda_name *name)
+static void run(struct lambda_invoke *op, uint64_t version)
 {
     struct http_exchange *exchange = op->request->exchange;
     struct arena *arena = &exchange->arena;
@@ -187,10 +199,12 @@ static void run(struct lambda_invoke *op, const struct lambda_name *name)
 
     op->wants_log = header_is(exchange, "X-Amz-Log-Type", "Tail");
     op->runs_left = lambda_invoke_is_idempotent(exchange) ? RUNS_MAX : 1;
-    op->invoke.function = arena_text(arena, slice_text(name->name));
+    op->invoke.version = version;
     op->invoke.request_id = exchange->request_id;
     op->invoke.region = arena_text(arena, op->request->region);
     op->invoke.trace_header = trace.size > 0 ? arena_text(arena, trace) : NULL;
+    exchange->on_abandoned = on_abandoned;
+    exchange->abandoned_user = op;
     run_once(op);
 }
 
@@ -200,9 +214,12 @@ void lambda_invoke_start(const struct lambda_options *with, struct aws_request *
     struct http_exchange *exchange = request->exchange;
     struct lambda_invoke *op = arena_alloc(&exchange->arena, sizeof(*op));
     struct slice type = http_header_find(exchange, "X-Amz-Invocation-Type");
+    uint64_t version;
 
     op->with = with;
     op->request = request;
+    op->invoke.function = arena_text(&exchange->arena, slice_text(name->name));
+    op->invoke.qualifier = arena_text(&exchange->arena, slice_text(name->qualifier));
     if (type.size > 0 && !header_is(exchange, "X-Amz-Invocation-Type", "RequestResponse") &&
         !header_is(exchange, "X-Amz-Invocation-Type", "DryRun")) {
         aws_fault_respond(request, 400, "InvalidParameterValueException",
@@ -214,8 +231,12 @@ void lambda_invoke_start(const struct lambda_options *with, struct aws_request *
     }
     if (!read_client_context(op) || !read_payload(op))
         return;
+    if (lambda_qualifier_resolve(with, &exchange->arena, name, &version) != OK) {
+        answer_not_found(op);
+        return;
+    }
     if (header_is(exchange, "X-Amz-Invocation-Type", "DryRun"))
         aws_reply(request, 204, NULL);
     else
-        run(op, name);
+        run(op, version);
 }

@@ -6,7 +6,7 @@
 #include "node/aws/lambda.h"
 #include "node/aws/lambda_name.h"
 
-/* Answers the request. `name` exists and its qualifier is $LATEST or none. */
+/* Answers the request. `name` and its qualifier were seen to be there. */
 void lambda_invoke_start(const struct lambda_options *with, struct aws_request *request,
                          const struct lambda_name *name);
 

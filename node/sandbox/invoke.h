@@ -19,14 +19,15 @@ enum invoke_outcome {
     INVOKE_THROTTLED,      /* 429: no sandbox may be started; nothing ran */
     INVOKE_NOT_FOUND,      /* no such function here */
     INVOKE_TOO_LARGE,      /* payload or result over its limit */
-    INVOKE_UNAVAILABLE     /* 5xx: the platform failed; it may have run */
+    INVOKE_UNAVAILABLE,    /* 5xx: the platform failed; it may have run */
+    INVOKE_CANCELLED       /* as asked for; nothing ran */
 };
 
 struct invoke_result {
     enum invoke_outcome outcome;
     struct slice payload;  /* valid until the callback returns */
     struct slice log_tail; /* last 4 KiB of the log, START..REPORT lines included */
-    const char *version;   /* "$LATEST" */
+    const char *version;   /* that ran: "$LATEST", "7"; valid until the callback returns */
     uint64_t duration_us;
     uint64_t init_us; /* 0 = warm */
     uint32_t billed_ms;
@@ -41,6 +42,8 @@ struct invoke { /* embedded, zeroed at first; the callee's until the callback */
     struct list link;
     void *impl;
     const char *function;        /* name, without qualifier; borrowed until the callback */
+    uint64_t version;            /* 0 = $LATEST */
+    const char *qualifier;       /* as it was called, for the ARN; borrowed; NULL or "" = none */
     const char *request_id;      /* UUID; borrowed */
     struct slice payload;        /* borrowed until the callback */
     struct slice client_context; /* decoded; may be empty */
@@ -52,6 +55,10 @@ struct invoke { /* embedded, zeroed at first; the callee's until the callback */
 struct invoker {
     void *user;
     void (*start)(void *user, struct invoke *invoke, invoke_cb cb);
+    /* Nobody waits for the answer any more. What has not started never will, and ends as
+     * INVOKE_CANCELLED; what runs goes on, as in Lambda. The callback comes either way, but not from
+     * within. */
+    void (*cancel)(void *user, struct invoke *invoke);
 };
 
 #endif

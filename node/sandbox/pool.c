@@ -72,17 +72,29 @@ void pool_free(struct pool *pool)
     free(pool);
 }
 
+static void name_arn(struct pool_call *call)
+{
+    const struct pool *pool = call->pool;
+    const char *qualifier = call->invoke->qualifier != NULL ? call->invoke->qualifier : "";
+
+    (void)snprintf(call->arn, sizeof(call->arn), "arn:aws:lambda:%s:%s:function:%s%s%s",
+                   pool_unit_region(pool, call), pool->options.account, call->function->name,
+                   qualifier[0] != '\0' ? ":" : "", qualifier);
+}
+
 void pool_invoke(struct pool *pool, struct invoke *invoke, invoke_cb cb)
 {
-    struct pool_function *function = map_find(&pool->functions, slice_text(invoke->function));
+    struct pool_function *function = pool_function_find(pool, invoke->function, invoke->version);
     struct pool_call *call = check_calloc(1, sizeof(*call));
 
     invoke->cb = cb;
+    invoke->impl = call;
     call->pool = pool;
     call->invoke = invoke;
     call->function = function;
     call->since_us = env_now_us(pool->env);
     list_init(&call->link);
+    pool_function_version_text(invoke->version, call->version);
     pool->call_count++;
     if (function == NULL) {
         pool_call_refuse(call, INVOKE_NOT_FOUND);
@@ -91,14 +103,20 @@ void pool_invoke(struct pool *pool, struct invoke *invoke, invoke_cb cb)
     } else if (pool->call_count > pool->options.concurrency_max) {
         pool_call_refuse(call, INVOKE_THROTTLED);
     } else {
-        snprintf(call->arn, sizeof(call->arn), "arn:aws:lambda:%s:%s:function:%s",
-                 pool_unit_region(pool, call), pool->options.account, function->name);
-        list_append(&function->waiting, &call->link);
-        function->waiting_count++;
-        env_timer_start(pool->env, &call->timer, (uint64_t)pool->options.wait_ms_max * 1000,
-                        pool_call_on_waited_enough);
+        name_arn(call);
+        pool_call_wait(function, call, (uint64_t)pool->options.wait_ms_max * 1000);
         pool_pump(function);
     }
+}
+
+void pool_cancel(struct pool *pool, struct invoke *invoke)
+{
+    struct pool_call *call = invoke->impl;
+
+    CHECK(call->pool == pool);
+    call->is_cancelled = true;
+    if (call->is_waiting)
+        pool_call_give_up(call, INVOKE_CANCELLED);
 }
 
 static void count_units(const struct pool_version *version, struct pool_stats *stats)

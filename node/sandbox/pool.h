@@ -51,12 +51,16 @@ struct pool_options {         /* 0 or NULL = the default */
 struct pool *pool_new(struct env *env, const struct pool_options *options);
 void pool_free(struct pool *pool);
 
-/* A function is there, or has changed (its generation grew; else nothing happens). Copied. */
+/* A function or a version of one is there, or has changed (its generation or its package; else
+ * nothing happens). Copied. */
 void pool_function_set(struct pool *pool, const Skein__Wire__Function *function);
-/* Its waiting invocations end with INVOKE_NOT_FOUND, its running ones go on. */
-void pool_function_remove(struct pool *pool, const char *name);
+/* Its waiting invocations end with INVOKE_NOT_FOUND, its running ones go on. `version` 0: $LATEST
+ */
+void pool_function_remove(struct pool *pool, const char *name, uint64_t version);
 
 void pool_invoke(struct pool *pool, struct invoke *invoke, invoke_cb cb);
+/* As invoker.cancel. Only between pool_invoke and the callback. */
+void pool_cancel(struct pool *pool, struct invoke *invoke);
 
 struct pool_stats {
     uint32_t functions;

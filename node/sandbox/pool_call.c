@@ -16,9 +16,9 @@ void pool_call_finish(struct pool_call *call, struct invoke_result *result)
     pool->totals.invocations++;
     pool->totals.errors += result->outcome == INVOKE_FUNCTION_ERROR;
     pool->totals.throttles += result->outcome == INVOKE_THROTTLED;
-    result->version = VERSION_TEXT;
-    free(call);
+    result->version = call->version;
     invoke->cb(invoke, result);
+    free(call);
 }
 
 static void finish_refused(struct env_task *task)
@@ -47,14 +47,36 @@ void pool_call_refuse(struct pool_call *call, enum invoke_outcome outcome)
     env_defer(pool->env, &pool->refuse_task, finish_refused);
 }
 
+void pool_call_wait(struct pool_function *function, struct pool_call *call, uint64_t wait_us)
+{
+    list_append(&function->waiting, &call->link);
+    function->waiting_count++;
+    call->is_waiting = true;
+    env_timer_start(call->pool->env, &call->timer, wait_us, pool_call_on_waited_enough);
+}
+
+static void stop_waiting(struct pool_function *function, struct pool_call *call)
+{
+    list_remove(&call->link);
+    function->waiting_count--;
+    call->is_waiting = false;
+}
+
+void pool_call_give_up(struct pool_call *call, enum invoke_outcome outcome)
+{
+    stop_waiting(call->function, call);
+    pool_call_refuse(call, outcome);
+}
+
 struct pool_call *pool_call_take(struct pool_function *function)
 {
-    struct list *link = list_pop(&function->waiting);
+    struct pool_call *call;
 
-    if (link == NULL)
+    if (list_is_empty(&function->waiting))
         return NULL;
-    function->waiting_count--;
-    return container_of(link, struct pool_call, link);
+    call = container_of(function->waiting.next, struct pool_call, link);
+    stop_waiting(function, call);
+    return call;
 }
 
 void pool_call_refuse_all(struct pool_function *function, enum invoke_outcome outcome)
@@ -76,7 +98,10 @@ static uint64_t more_patience_us(struct pool_call *call)
     call->is_boot_waiter = pool_pump_is_booting(call->function);
     if (call->is_boot_waiter)
         return age_us < (uint64_t)options->boot_ms_max * 1000 ? BOOT_LOOK_US : 0;
-    return was_booting ? (uint64_t)options->wait_ms_max * 1000 : 0;
+    if (!was_booting)
+        return 0;
+    call->since_us = env_now_us(call->pool->env);
+    return (uint64_t)options->wait_ms_max * 1000;
 }
 
 void pool_call_on_waited_enough(struct env_timer *timer)
@@ -88,9 +113,7 @@ void pool_call_on_waited_enough(struct env_timer *timer)
         env_timer_start(call->pool->env, &call->timer, more_us, pool_call_on_waited_enough);
         return;
     }
-    list_remove(&call->link);
-    call->function->waiting_count--;
-    pool_call_refuse(call, INVOKE_THROTTLED);
+    pool_call_give_up(call, INVOKE_THROTTLED);
 }
 
 void pool_call_free(struct pool *pool, struct pool_call *call)

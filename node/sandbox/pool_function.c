@@ -2,6 +2,34 @@
 
 #include "proto/base/check.h"
 
+#include <inttypes.h>
+#include <stdio.h>
+
+#define KEY_BYTES 128
+
+/* A name has no colon. */
+static struct slice make_key(const char *name, uint64_t version, char key[KEY_BYTES])
+{
+    (void)snprintf(key, KEY_BYTES, "%.100s:%" PRIu64, name, version);
+    return slice_text(key);
+}
+
+void pool_function_version_text(uint64_t version, char text[VERSION_BYTES])
+{
+    if (version == 0)
+        (void)snprintf(text, VERSION_BYTES, "$LATEST");
+    else
+        (void)snprintf(text, VERSION_BYTES, "%" PRIu64, version);
+}
+
+struct pool_function *pool_function_find(const struct pool *pool, const char *name,
+                                         uint64_t version)
+{
+    char key[KEY_BYTES];
+
+    return map_find(&pool->functions, make_key(name, version, key));
+}
+
 static Skein__Wire__Function *copy_spec(const Skein__Wire__Function *spec)
 {
     size_t size = skein__wire__function__get_packed_size(spec);
@@ -81,30 +109,40 @@ static void retire_version(struct pool_version *version)
     pool_function_release(version);
 }
 
-static struct pool_function *function_new(struct pool *pool, const char *name)
+static struct pool_function *function_new(struct pool *pool, const char *name, uint64_t version)
 {
     struct pool_function *function = check_calloc(1, sizeof(*function));
+    char key[KEY_BYTES];
 
     function->pool = pool;
     function->name = check_strdup(name);
+    pool_function_version_text(version, function->version);
     list_init(&function->versions);
     list_init(&function->waiting);
     list_init(&function->stalled_link);
     list_append(&pool->all, &function->link);
-    map_set(&pool->functions, slice_text(name), function);
+    map_set(&pool->functions, make_key(name, version, key), function);
     return function;
+}
+
+/* A function that was deleted and made again begins with its first generation anew. */
+static bool is_newer(const Skein__Wire__Function *spec, const Skein__Wire__Function *old)
+{
+    return spec->generation > old->generation ||
+           !slice_equal(slice_of(spec->code_owner.data, spec->code_owner.len),
+                        slice_of(old->code_owner.data, old->code_owner.len));
 }
 
 void pool_function_set(struct pool *pool, const Skein__Wire__Function *spec)
 {
-    struct pool_function *function = map_find(&pool->functions, slice_text(spec->name));
+    struct pool_function *function = pool_function_find(pool, spec->name, spec->version);
     struct pool_version *old = NULL;
 
     if (function == NULL) {
-        function = function_new(pool, spec->name);
+        function = function_new(pool, spec->name, spec->version);
     } else {
         old = pool_function_current(function);
-        if (spec->generation <= old->spec->generation)
+        if (!is_newer(spec, old->spec))
             return;
     }
     version_new(function, spec);
@@ -120,9 +158,10 @@ void pool_function_set(struct pool *pool, const Skein__Wire__Function *spec)
     pool_pump(function);
 }
 
-void pool_function_remove(struct pool *pool, const char *name)
+void pool_function_remove(struct pool *pool, const char *name, uint64_t version)
 {
-    struct pool_function *function = map_remove(&pool->functions, slice_text(name));
+    char key[KEY_BYTES];
+    struct pool_function *function = map_remove(&pool->functions, make_key(name, version, key));
 
     if (function == NULL)
         return;

@@ -9,12 +9,12 @@
 #include "node/sandbox/sandbox_report.h"
 #include "proto/base/map.h"
 
-#define VERSION_TEXT "$LATEST"
-
 /* A start that takes longer waits for something else than a processor. */
 #define PACED_US 1000000
 
 #define TEXT_BYTES 192
+#define VERSION_BYTES 24
+#define ARN_BYTES 320 /* with a name of 64 and a qualifier of 128 */
 
 enum code_state { CODE_ABSENT, CODE_FETCHING, CODE_READY };
 
@@ -35,6 +35,7 @@ struct pool_function {
     struct pool *pool;
     struct list link; /* in pool->all */
     char *name;
+    char version[VERSION_BYTES]; /* published, as text: "$LATEST", "7" */
     struct list versions;
     struct list waiting; /* calls without a sandbox, oldest first */
     uint32_t waiting_count;
@@ -81,8 +82,11 @@ struct pool_call {
     struct env_timer timer;         /* how long it may wait */
     uint64_t since_us;              /* when it came */
     bool is_boot_waiter;            /* its runtime was being loaded when last looked at */
+    bool is_waiting;                /* in function->waiting */
+    bool is_cancelled;              /* nobody waits for the answer */
     enum invoke_outcome refusal;
-    char arn[TEXT_BYTES];
+    char version[VERSION_BYTES];
+    char arn[ARN_BYTES];
 };
 
 struct pool {
@@ -105,6 +109,11 @@ struct pool {
 
 /* ---- functions and versions ----------------------------------------------------------------- */
 
+/* "$LATEST", "7". */
+void pool_function_version_text(uint64_t version, char text[VERSION_BYTES]);
+/* NULL: not here. */
+struct pool_function *pool_function_find(const struct pool *pool, const char *name,
+                                         uint64_t version);
 struct pool_version *pool_function_current(const struct pool_function *function);
 bool pool_function_is_current(const struct pool_version *version);
 /* Free a version that nothing uses any more, and its function with the last one. */
@@ -118,6 +127,10 @@ void pool_function_free(struct pool_function *function);
 void pool_call_finish(struct pool_call *call, struct invoke_result *result);
 /* End a call at the end of this turn: callers are never called back from within their call. */
 void pool_call_refuse(struct pool_call *call, enum invoke_outcome outcome);
+/* Let it wait for a sandbox behind the others, then be throttled. */
+void pool_call_wait(struct pool_function *function, struct pool_call *call, uint64_t wait_us);
+/* It waits no longer: refuse it. */
+void pool_call_give_up(struct pool_call *call, enum invoke_outcome outcome);
 /* The oldest one that waits; NULL when none does. */
 struct pool_call *pool_call_take(struct pool_function *function);
 void pool_call_refuse_all(struct pool_function *function, enum invoke_outcome outcome);

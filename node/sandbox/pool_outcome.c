@@ -127,13 +127,15 @@ static void requeue_call(struct pool_unit *unit)
 
     pool_unit_set(unit, UNIT_ENDING);
     unit->call = NULL;
-    if (function->is_removed || age_us >= wait_us) {
-        pool_call_refuse(call, function->is_removed ? INVOKE_NOT_FOUND : INVOKE_THROTTLED);
+    if (function->is_removed || call->is_cancelled || age_us >= wait_us) {
+        pool_call_refuse(call, function->is_removed ? INVOKE_NOT_FOUND
+                               : call->is_cancelled ? INVOKE_CANCELLED
+                                                    : INVOKE_THROTTLED);
         return;
     }
+    pool_call_wait(function, call, wait_us - age_us);
+    list_remove(&call->link); /* it was first once already */
     list_prepend(&function->waiting, &call->link);
-    function->waiting_count++;
-    env_timer_start(pool->env, &call->timer, wait_us - age_us, pool_call_on_waited_enough);
     pool_pump(function);
 }
 

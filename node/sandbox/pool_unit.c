@@ -31,7 +31,7 @@ struct sandbox_report pool_unit_report(const struct pool_unit *unit)
 {
     struct env *env = unit->version->function->pool->env;
     struct sandbox_report report = {.request_id = unit->call->invoke->request_id,
-                                    .version = VERSION_TEXT,
+                                    .version = unit->version->function->version,
                                     .duration_us = env_now_us(env) - unit->since_us,
                                     .init_us = unit->init_us,
                                     .memory_mb = unit->version->spec->memory_mb};
@@ -102,13 +102,14 @@ static void on_reap(struct env_timer *timer)
 }
 
 /* Year, month and day as Lambda names its streams, then something unique to the sandbox. */
-static void name_stream(struct pool *pool, char stream[TEXT_BYTES])
+static void name_stream(const struct pool_function *function, char stream[TEXT_BYTES])
 {
+    struct pool *pool = function->pool;
     char time[TIME_TEXT_BYTES];
 
     encode_time(env_wall_ms(pool->env), time);
-    snprintf(stream, TEXT_BYTES, "%.4s/%.2s/%.2s/[" VERSION_TEXT "]%016" PRIx64 "%016" PRIx64, time,
-             time + 5, time + 8, env_random(pool->env), ++pool->stream_number);
+    snprintf(stream, TEXT_BYTES, "%.4s/%.2s/%.2s/[%s]%016" PRIx64 "%016" PRIx64, time, time + 5,
+             time + 8, function->version, env_random(pool->env), ++pool->stream_number);
 }
 
 const char *pool_unit_region(const struct pool *pool, const struct pool_call *call)
@@ -133,7 +134,7 @@ enum error pool_unit_start(struct pool_version *version)
     enum error rc;
 
     snprintf(log_group, sizeof(log_group), "/aws/lambda/%s", function->name);
-    name_stream(pool, unit->log_stream);
+    name_stream(function, unit->log_stream);
     unit->version = version;
     buffer_init(&unit->tail, BUFFER_UNLIMITED);
     list_init(&unit->idle_link);
@@ -156,7 +157,8 @@ void pool_unit_deliver(struct pool_unit *unit, struct pool_call *call)
     struct pool_version *version = unit->version;
     struct pool *pool = call->pool;
     const struct invoke *invoke = call->invoke;
-    struct sandbox_report start = {.request_id = invoke->request_id, .version = VERSION_TEXT};
+    struct sandbox_report start = {.request_id = invoke->request_id,
+                                   .version = version->function->version};
     AUTO(buffer) line = BUFFER_INIT(BUFFER_UNLIMITED);
     struct sandbox_event event = {
         .request_id = invoke->request_id,

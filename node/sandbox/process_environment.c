@@ -2,6 +2,8 @@
 
 #include "proto/base/check.h"
 
+#include <inttypes.h>
+
 static void put(struct buffer *to, const char *name, const char *value)
 {
     buffer_put_text(to, name);
@@ -66,7 +68,12 @@ static void put_reserved(const struct process_environment *environment, struct b
     put(to, "AWS_EXECUTION_ENV", buffer_text(&text));
     put(to, "AWS_LAMBDA_RUNTIME_API", environment->runtime_address);
     put(to, "AWS_LAMBDA_FUNCTION_NAME", function->name);
-    put(to, "AWS_LAMBDA_FUNCTION_VERSION", "$LATEST");
+    buffer_clear(&text);
+    if (function->version == 0)
+        buffer_put_text(&text, "$LATEST");
+    else
+        buffer_putf(&text, "%" PRIu64, function->version);
+    put(to, "AWS_LAMBDA_FUNCTION_VERSION", buffer_text(&text));
     buffer_clear(&text);
     buffer_putf(&text, "%u", function->memory_mb);
     put(to, "AWS_LAMBDA_FUNCTION_MEMORY_SIZE", buffer_text(&text));

@@ -19,6 +19,7 @@ enum call_method { /* on the wire: never renumber */
                    CALL_INVOKE = 5,
                    CALL_ADMIN = 6,
                    CALL_SHARD_STATUS = 7,
+                   CALL_INVOKE_CANCEL = 8,
                    CALL_METHOD_COUNT = 32
 };
 

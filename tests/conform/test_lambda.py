@@ -147,6 +147,39 @@ class Life(LambdaCase):
         self.assert_refused("ResourceNotFoundException", self.lambda_.get_function, FunctionName="conform-bad")
 
 
+class Versions(LambdaCase):
+    def test_versions_and_aliases(self):
+        text = "def handler(event, context): return [%r, context.function_version, context.invoked_function_arn]"
+        name = self.create(text % "one")
+        first = self.lambda_.publish_version(FunctionName=name)
+        self.assertEqual(first["Version"], "1")
+        self.lambda_.update_function_code(FunctionName=name, ZipFile=package(**{"app.py": text % "two"}), Publish=True)
+        arn = f"arn:aws:lambda:us-east-1:000000000000:function:{name}"
+        self.assertEqual(json.loads(self.invoke(name)[1]), ["two", "$LATEST", arn])
+        self.assertEqual(json.loads(self.invoke(name, Qualifier="1")[1]), ["one", "1", arn + ":1"])
+        alias = self.lambda_.create_alias(FunctionName=name, Name="live", FunctionVersion="1")
+        answer, result = self.invoke(name, Qualifier="live")
+        self.assertEqual(json.loads(result), ["one", "1", arn + ":live"])
+        self.assertEqual(answer["ExecutedVersion"], "1")
+        self.lambda_.update_alias(FunctionName=name, Name="live",
+                                  RoutingConfig={"AdditionalVersionWeights": {"2": 0.5}})
+        ran = {self.invoke(name + ":live")[0]["ExecutedVersion"] for _ in range(40)}
+        self.assertEqual(ran, {"1", "2"})
+        self.assert_refused("PreconditionFailedException", self.lambda_.update_alias, FunctionName=name, Name="live",
+                            FunctionVersion="2", RevisionId=alias["RevisionId"])
+        self.assert_refused("ResourceConflictException", self.lambda_.delete_function, FunctionName=name,
+                            Qualifier="2")
+        listed = json.loads(aws("lambda", "list-aliases", "--function-name", name).stdout)["Aliases"]
+        self.assertEqual([a["Name"] for a in listed], ["live"])
+        versions = [v["Version"] for page in self.lambda_.get_paginator("list_versions_by_function").paginate(
+            FunctionName=name, PaginationConfig={"PageSize": 1}) for v in page["Versions"]]
+        self.assertEqual(versions, ["$LATEST", "1", "2"])
+        self.lambda_.delete_alias(FunctionName=name, Name="live")
+        self.lambda_.delete_function(FunctionName=name, Qualifier="1")
+        self.assert_refused("ResourceNotFoundException", self.lambda_.invoke, FunctionName=name, Qualifier="1")
+        self.assertEqual(json.loads(self.invoke(name, Qualifier="2")[1])[0], "two")
+
+
 class Invocations(LambdaCase):
     def test_payload_and_result(self):
         name = self.create(ECHO)

@@ -12,9 +12,16 @@ static void on_start(void *user, struct invoke *invoke, invoke_cb cb)
     fake->started++;
 }
 
+static void on_cancel(void *user, struct invoke *invoke)
+{
+    struct fake_invoker *fake = user;
+
+    fake->cancelled = invoke;
+}
+
 struct invoker fake_invoker_as_invoker(struct fake_invoker *fake)
 {
-    return (struct invoker){.user = fake, .start = on_start};
+    return (struct invoker){.user = fake, .start = on_start, .cancel = on_cancel};
 }
 
 struct invoke *fake_invoker_first(const struct fake_invoker *fake)

@@ -11,6 +11,7 @@ struct fake_invoker { /* zeroed at first */
     struct invoke *waiting[FAKE_INVOKER_WAITING_MAX];
     size_t waiting_count;
     size_t started; /* in all */
+    struct invoke *cancelled; /* the latest */
 };
 
 struct invoker fake_invoker_as_invoker(struct fake_invoker *fake);

@@ -80,7 +80,7 @@ static void measure_cold(struct sandbox_fixture *f, const char *what, const char
         sandbox_fixture_python(f, name, source, 10000, 256);
         turn(f, pause_ms);
         us[i] = call(f, name);
-        pool_function_remove(f->pool, name);
+        pool_function_remove(f->pool, name, 0);
     }
     print(what, us, rounds);
     free(us);

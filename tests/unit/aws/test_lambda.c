@@ -596,6 +596,7 @@ static void lambda_invoke__outcomes__documented_answers(void **state)
          "\"Reason\":\"ReservedFunctionConcurrentInvocationLimitExceeded\""},
         {INVOKE_NOT_FOUND, 404, "ResourceNotFoundException", "Function not found: " ARN "N"},
         {INVOKE_UNAVAILABLE, 503, "ServiceException", "may have been started"},
+        {INVOKE_CANCELLED, 503, "ServiceException", "before the function was started"},
     };
 
     for (size_t i = 0; i < ARRAY_COUNT(cases); i++) {
@@ -648,6 +649,22 @@ static void lambda_invoke__lost_with_an_idempotency_key__runs_once_more(void **s
     fake_invoker_finish(&f->invoker, INVOKE_UNAVAILABLE, "");
     settle(f);
     assert_int_equal(f->answer.status, 503); /* not a third time */
+}
+
+static void lambda_invoke__client_gone__cancelled_and_not_run_once_more(void **state)
+{
+    struct fixture *f = *state;
+    struct http_exchange *exchange = ask_invoke(f, "{}");
+
+    fake_exchange_add_header(exchange, "Idempotency-Key", "k1");
+    start(f, exchange);
+    exchange->is_abandoned = true;
+    exchange->on_abandoned(exchange);
+    assert_ptr_equal(f->invoker.cancelled, fake_invoker_first(&f->invoker));
+    fake_invoker_finish(&f->invoker, INVOKE_UNAVAILABLE, "");
+
+    settle(f);
+    assert_int_equal(f->invoker.started, 1);
 }
 
 static void lambda_invoke__types__dry_run_runs_nothing_event_is_refused(void **state)
@@ -740,6 +757,167 @@ static void lambda_free__at_any_moment__nothing_leaks_and_nobody_is_called(void 
     buffer_close(&body);
 }
 
+/* ---- versions and aliases ---- */
+
+static size_t stored_keys(struct fixture *f)
+{
+    return fake_router_key_count(f->router);
+}
+
+static void lambda_version__published__never_changes_and_keeps_its_package(void **state)
+{
+    struct fixture *f = *state;
+
+    assert_int_equal(create(f, "N", ""), 201);
+    assert_int_equal(call(f, "POST", FUNCTIONS "/N/versions", "{\"Description\":\"first\"}"), 201);
+    expect_part(f, "\"FunctionArn\":\"" ARN "N:1\"");
+    expect_part(f, "\"Version\":\"1\"");
+    assert_int_equal(call(f, "POST", FUNCTIONS "/N/versions", "{}"), 201); /* nothing has changed */
+    expect_part(f, "\"Version\":\"1\"");
+    assert_int_equal(update_code(f, "N", "def lambda_handler(event, context): return 2\n"), 200);
+    assert_int_equal(stored_keys(f), 6); /* both packages */
+    assert_int_equal(call(f, "POST", FUNCTIONS "/N/versions", "{}"), 201);
+    expect_part(f, "\"Version\":\"2\"");
+
+    assert_int_equal(call(f, "GET", FUNCTIONS "/N/configuration?Qualifier=1", ""), 200);
+    expect_part(f, "\"Description\":\"first\"");
+    assert_int_equal(call(f, "GET", FUNCTIONS "/N/versions?MaxItems=2", ""), 200);
+    expect_part(f, "\"Version\":\"$LATEST\"");
+    expect_part(f, "\"NextMarker\":\"2\"");
+    assert_int_equal(call(f, "GET", FUNCTIONS "/N/versions?Marker=2", ""), 200);
+    assert_null(strstr(fake_answer_text(&f->answer), "\"Version\":\"1\""));
+
+    assert_int_equal(call(f, "DELETE", FUNCTIONS "/N?Qualifier=1", ""), 204);
+    assert_int_equal(stored_keys(f), 3);
+    assert_int_equal(call(f, "DELETE", FUNCTIONS "/N?Qualifier=2", ""), 204);
+    assert_int_equal(stored_keys(f), 3); /* $LATEST has the same package */
+    call(f, "GET", FUNCTIONS "/N?Qualifier=1", "");
+    expect_fault(f, 404, "ResourceNotFoundException", "Function not found: " ARN "N:1");
+}
+
+static void lambda_version__function_deleted__nothing_of_it_is_left(void **state)
+{
+    struct fixture *f = *state;
+
+    assert_int_equal(create(f, "N", "\"Publish\":true,"), 201);
+    expect_part(f, "\"Version\":\"1\"");
+    assert_int_equal(update_code(f, "N", "def lambda_handler(event, context): return 2\n"), 200);
+    assert_int_equal(
+        call(f, "POST", FUNCTIONS "/N/aliases", "{\"Name\":\"live\",\"FunctionVersion\":\"1\"}"),
+        201);
+    assert_int_equal(fake_view_count(f->view), 3);
+
+    assert_int_equal(call(f, "DELETE", FUNCTIONS "/N", ""), 204);
+
+    assert_int_equal(fake_view_count(f->view), 0);
+    assert_int_equal(stored_keys(f), 0);
+}
+
+static void lambda_version__bad_requests__documented_errors(void **state)
+{
+    struct fixture *f = *state;
+
+    assert_int_equal(create(f, "N", "\"Publish\":true,"), 201);
+    call(f, "POST", FUNCTIONS "/N/versions", "{\"CodeSha256\":\"x\"}");
+    expect_fault(f, 400, "InvalidParameterValueException", "CodeSHA256 (x) is different");
+    call(f, "POST", FUNCTIONS "/N/versions", "{\"RevisionId\":\"x\"}");
+    expect_fault(f, 412, "PreconditionFailedException", "RevisionId");
+    call(f, "DELETE", FUNCTIONS "/N?Qualifier=$LATEST", "");
+    expect_fault(f, 400, "InvalidParameterValueException", "$LATEST version cannot be deleted");
+    call(f, "POST", FUNCTIONS "/N/aliases", "{\"Name\":\"live\",\"FunctionVersion\":\"1\"}");
+    call(f, "DELETE", FUNCTIONS "/N?Qualifier=1", "");
+    expect_fault(f, 409, "ResourceConflictException", "referenced by an alias");
+}
+
+static void lambda_alias__life__as_documented(void **state)
+{
+    struct fixture *f = *state;
+
+    assert_int_equal(create(f, "N", "\"Publish\":true,"), 201);
+    update_code(f, "N", "def lambda_handler(event, context): return 2\n");
+    call(f, "POST", FUNCTIONS "/N/versions", "{}");
+    assert_int_equal(call(f, "POST", FUNCTIONS "/N/aliases",
+                          "{\"Name\":\"live\",\"FunctionVersion\":\"1\",\"RoutingConfig\":"
+                          "{\"AdditionalVersionWeights\":{\"2\":0.25}}}"),
+                     201);
+    expect_part(f, "\"AliasArn\":\"" ARN "N:live\"");
+    expect_part(f, "\"AdditionalVersionWeights\":{\"2\":0.25}");
+    assert_int_equal(call(f, "GET", FUNCTIONS "/N/aliases?FunctionVersion=2", ""), 200);
+    expect_part(f, "\"Name\":\"live\"");
+    call(f, "PUT", FUNCTIONS "/N/aliases/live", "{\"RevisionId\":\"old\"}");
+    expect_fault(f, 412, "PreconditionFailedException", "RevisionId");
+    assert_int_equal(call(f, "PUT", FUNCTIONS "/N/aliases/live",
+                          "{\"FunctionVersion\":\"2\",\"RoutingConfig\":{}}"),
+                     200);
+    assert_null(strstr(fake_answer_text(&f->answer), "RoutingConfig"));
+    assert_int_equal(call(f, "GET", FUNCTIONS "/N?Qualifier=live", ""), 200);
+    expect_part(f, "\"FunctionArn\":\"" ARN "N:live\"");
+    expect_part(f, "\"Version\":\"2\"");
+    assert_int_equal(call(f, "DELETE", FUNCTIONS "/N/aliases/live", ""), 204);
+    call(f, "GET", FUNCTIONS "/N/aliases/live", "");
+    expect_fault(f, 404, "ResourceNotFoundException", "Cannot find alias arn: " ARN "N:live");
+}
+
+static void lambda_alias__bad_requests__documented_errors_and_no_trace(void **state)
+{
+    struct fixture *f = *state;
+    static const struct {
+        const char *body;
+        int status;
+        const char *code;
+    } cases[] = {
+        {"{\"Name\":\"7\",\"FunctionVersion\":\"1\"}", 400, "ValidationException"},
+        {"{\"Name\":\"a/b\",\"FunctionVersion\":\"1\"}", 400, "ValidationException"},
+        {"{\"Name\":\"a\"}", 400, "ValidationException"},
+        {"{\"Name\":\"a\",\"FunctionVersion\":\"x\"}", 400, "ValidationException"},
+        {"{\"Name\":\"a\",\"FunctionVersion\":\"9\"}", 404, "ResourceNotFoundException"},
+        {"{\"Name\":\"a\",\"FunctionVersion\":\"1\",\"RoutingConfig\":"
+         "{\"AdditionalVersionWeights\":{\"1\":0.5}}}",
+         400, "InvalidParameterValueException"},
+        {"{\"Name\":\"a\",\"FunctionVersion\":\"1\",\"RoutingConfig\":"
+         "{\"AdditionalVersionWeights\":{\"1\":1.5}}}",
+         400, "ValidationException"},
+        {"{\"Name\":\"a\",\"FunctionVersion\":\"$LATEST\",\"RoutingConfig\":"
+         "{\"AdditionalVersionWeights\":{\"1\":0.5}}}",
+         400, "InvalidParameterValueException"},
+    };
+
+    assert_int_equal(create(f, "N", "\"Publish\":true,"), 201);
+    for (size_t i = 0; i < ARRAY_COUNT(cases); i++) {
+        call(f, "POST", FUNCTIONS "/N/aliases", cases[i].body);
+        expect_fault(f, cases[i].status, cases[i].code, "");
+    }
+    assert_int_equal(fake_view_count(f->view), 2);
+}
+
+static void lambda_alias__invoked_with_weights__each_version_gets_its_part(void **state)
+{
+    struct fixture *f = *state;
+    unsigned counts[3] = {0};
+
+    assert_int_equal(create(f, "N", "\"Publish\":true,"), 201);
+    update_code(f, "N", "def lambda_handler(event, context): return 2\n");
+    call(f, "POST", FUNCTIONS "/N/versions", "{}");
+    call(f, "POST", FUNCTIONS "/N/aliases",
+         "{\"Name\":\"live\",\"FunctionVersion\":\"1\",\"RoutingConfig\":"
+         "{\"AdditionalVersionWeights\":{\"2\":0.25}}}");
+    for (int i = 0; i < 400; i++) {
+        const struct invoke *invoke;
+
+        start(f, ask(f, "POST", FUNCTIONS "/N:live/invocations", SLICE_LITERAL("{}")));
+        invoke = fake_invoker_first(&f->invoker);
+        assert_string_equal(invoke->qualifier, "live");
+        assert_true(invoke->version == 1 || invoke->version == 2);
+        counts[invoke->version]++;
+        fake_invoker_finish(&f->invoker, INVOKE_OK, "1");
+        settle(f);
+    }
+
+    assert_in_range(counts[2], 60, 140);
+    call(f, "POST", FUNCTIONS "/N:gone/invocations", "{}");
+    expect_fault(f, 404, "ResourceNotFoundException", "Function not found: " ARN "N:gone");
+}
+
 int main(void)
 {
 #define TEST(name) cmocka_unit_test_setup_teardown(name, set_up, tear_down)
@@ -769,6 +947,13 @@ int main(void)
         TEST(lambda_invoke__outcomes__documented_answers),
         TEST(lambda_invoke__function_failed__still_200_with_the_header),
         TEST(lambda_invoke__lost_with_an_idempotency_key__runs_once_more),
+        TEST(lambda_invoke__client_gone__cancelled_and_not_run_once_more),
+        TEST(lambda_version__published__never_changes_and_keeps_its_package),
+        TEST(lambda_version__function_deleted__nothing_of_it_is_left),
+        TEST(lambda_version__bad_requests__documented_errors),
+        TEST(lambda_alias__life__as_documented),
+        TEST(lambda_alias__bad_requests__documented_errors_and_no_trace),
+        TEST(lambda_alias__invoked_with_weights__each_version_gets_its_part),
         TEST(lambda_invoke__types__dry_run_runs_nothing_event_is_refused),
         TEST(lambda_invoke__bad_input__refused_before_anything_runs),
         TEST(lambda_free__at_any_moment__nothing_leaks_and_nobody_is_called),

@@ -364,6 +364,59 @@ static void pool__no_room_on_the_node__waits_then_is_throttled(void **state)
     close_fixture(&f);
 }
 
+static void pool__cancelled__waiting_never_starts_and_running_goes_on(void **state)
+{
+    struct fixture f;
+    struct call running;
+    struct call waiting;
+
+    (void)state;
+    open_fixture(&f);
+    f.options.sandboxes_max = 1;
+    f.behaviour.duration_us = SECOND;
+    f.pool = pool_new(&f.fake.env, &f.options);
+    set_function(&f, 1);
+
+    start_call(&f, &running);
+    advance(&f, SECOND / 2);
+    start_call(&f, &waiting);
+    pool_cancel(f.pool, &running.invoke);
+    pool_cancel(f.pool, &waiting.invoke);
+    assert_int_equal(waiting.answers, 0); /* never from within */
+    pool_cancel(f.pool, &waiting.invoke);
+    advance(&f, 1);
+    assert_int_equal(waiting.answers, 1);
+    assert_int_equal(waiting.outcome, INVOKE_CANCELLED);
+    assert_int_equal(stats_of(&f).waiting, 0);
+    advance(&f, 5 * SECOND);
+
+    assert_int_equal(running.answers, 1);
+    assert_int_equal(running.outcome, INVOKE_OK);
+    assert_int_equal(stats_of(&f).throttles, 0);
+    close_fixture(&f);
+}
+
+static void pool__cancelled_and_its_sandbox_ends_unseen__not_started_again(void **state)
+{
+    struct fixture f;
+    struct call call;
+
+    (void)state;
+    open_pool(&f);
+    f.behaviour.fate = SANDBOX_STUB_EXITS;
+    f.behaviour.duration_us = SECOND;
+    f.behaviour.exit = (struct sandbox_exit){.end = SANDBOX_EXITED, .is_event_unseen = true};
+
+    start_call(&f, &call);
+    advance(&f, SECOND / 2);
+    pool_cancel(f.pool, &call.invoke);
+    advance(&f, 5 * SECOND);
+
+    assert_int_equal(call.answers, 1);
+    assert_int_equal(call.outcome, INVOKE_CANCELLED);
+    close_fixture(&f);
+}
+
 static void pool__runtime_is_being_loaded__calls_wait_for_it_and_then_as_usual(void **state)
 {
     struct fixture f;
@@ -685,7 +738,7 @@ static void pool__function_removed__waiting_not_found_running_goes_on(void **sta
     advance(&f, 10000);
     start_call(&f, &waiting);
 
-    pool_function_remove(f.pool, "fn");
+    pool_function_remove(f.pool, "fn", 0);
     start_call(&f, &late);
     advance(&f, 2 * SECOND);
 
@@ -759,7 +812,7 @@ static void pool__freed_at_any_moment__nothing_is_called(void **state)
             advance(&f, us);
         set_function(&f, 2);
         start_call(&f, &calls[2]);
-        pool_function_remove(f.pool, "fn");
+        pool_function_remove(f.pool, "fn", 0);
         f.fake.env.sandbox = NULL;
         int answers = calls[0].answers + calls[1].answers + calls[2].answers;
         close_fixture(&f);
@@ -778,6 +831,8 @@ int main(void)
         cmocka_unit_test(pool__idle_for_long__is_ended),
         cmocka_unit_test(pool__past_the_concurrency_limit__throttled),
         cmocka_unit_test(pool__no_room_on_the_node__waits_then_is_throttled),
+        cmocka_unit_test(pool__cancelled__waiting_never_starts_and_running_goes_on),
+        cmocka_unit_test(pool__cancelled_and_its_sandbox_ends_unseen__not_started_again),
         cmocka_unit_test(pool__runtime_is_being_loaded__calls_wait_for_it_and_then_as_usual),
         cmocka_unit_test(pool__runtime_is_never_loaded__throttled_after_a_while),
         cmocka_unit_test(pool__no_room_but_another_function_idles__it_makes_room),
