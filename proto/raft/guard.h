@@ -27,11 +27,14 @@ enum guard_bit {
     GUARD_COMMIT_CLAMP = 2,
     /* A leader counts replicas only for entries of its own term (the barrier it begins with). */
     GUARD_OWN_TERM_COMMIT = 4,
-    /* Votes and candidacies rest on the log on disk: they wait while an append is on its way. */
+    /* Votes and candidacies wait while an append is on its way, and so rest on the log on disk. The
+     * order of the journal would see to that much; but the core passes over a change of members
+     * whose append ends while it is a candidate, and then has other members than its log says. */
     GUARD_PERSISTED_VOTE = 8,
     /* A follower whose tail conflicts points the leader at its commit index, not one entry back. */
     GUARD_CONFLICT_HINT = 16,
-    /* A refused pre-vote tells the refuser's term, so that a member that lags catches up. */
+    /* A refused pre-vote tells the refuser's term, so that a member that lags catches up: of a
+     * majority that is left, the one with the longer log may have the older term. */
     GUARD_PREVOTE_TERM = 32,
     /* A leader commits up to what a majority stores, not only when that is all it stores itself. */
     GUARD_COMMIT_STALL = 64

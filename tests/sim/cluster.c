@@ -36,8 +36,12 @@ uint64_t cluster_dice(struct world *world, uint64_t bound)
 
 struct cluster_sim_options cluster_sim_options_default(uint64_t seed)
 {
-    return (struct cluster_sim_options){
-        .seed = seed, .nodes = 6, .regions = 3, .controllers = 3, .ms = 20000};
+    return (struct cluster_sim_options){.seed = seed,
+                                        .nodes = 6,
+                                        .regions = 3,
+                                        .controllers = 3,
+                                        .ms = 20000,
+                                        .repair_after_ms = 60000};
 }
 
 /* A writer that got no further than `before`, -1 = none. */
@@ -49,9 +53,9 @@ static int writer_without(const struct world *world, const uint64_t before[WRITE
     return -1;
 }
 
-static void run(struct world *world)
+/* False, and a reason, when it is not born. */
+static bool is_born(struct world *world)
 {
-    const struct cluster_sim_options *options = world->options;
     struct sim *sim = world->sim;
 
     for (size_t i = 0; i < world->process_count; i++)
@@ -60,21 +64,27 @@ static void run(struct world *world)
     cluster_setup_start(world);
     while (!world->is_set_up && world->result->is_ok && sim_now_us(sim) < BIRTH_US && sim_step(sim))
         continue;
-    if (!world->is_set_up) {
+    if (world->is_set_up)
+        cluster_story(world, "the table is there");
+    else
         cluster_fail(world, "no table could be made within %u simulated seconds",
                      BIRTH_US / 1000000);
-        return;
-    }
-    cluster_story(world, "the table is there");
+    return world->is_set_up;
+}
+
+/* Clients and faults, and then clients without. */
+static void live_with_faults(struct world *world)
+{
+    struct sim *sim = world->sim;
+    uint64_t before[WRITERS];
+    uint64_t end;
+
     cluster_clients_start(world);
     cluster_faults_start(world);
-    uint64_t end = sim_now_us(sim) + (uint64_t)options->ms * 1000;
-
+    end = sim_now_us(sim) + (uint64_t)world->options->ms * 1000;
     while (sim_now_us(sim) < end && world->result->is_ok && sim_step(sim))
         continue;
     cluster_faults_end(world);
-    uint64_t before[WRITERS];
-
     for (int i = 0; i < WRITERS; i++)
         before[i] = world->writers[i].acknowledged;
     end = sim_now_us(sim) + CALM_US / 3;
@@ -85,13 +95,35 @@ static void run(struct world *world)
         cluster_fail(world,
                      "writer %d had nothing acknowledged in the %u s after everything healed",
                      writer_without(world, before), CALM_US / 3000000);
+}
+
+static void live(struct world *world)
+{
+    switch (world->options->scenario) {
+    case CLUSTER_FAULTS:
+        live_with_faults(world);
+        break;
+    case CLUSTER_OVERLOAD:
+        cluster_overload(world);
+        break;
+    case CLUSTER_REPAIR:
+        cluster_repair(world);
+        break;
+    }
+}
+
+static void run(struct world *world)
+{
+    if (!is_born(world))
+        return;
+    live(world);
     world->is_stopping = true;
-    sim_run_until(sim, sim_now_us(sim) + ATTEMPT_US * 3);
+    sim_run_until(world->sim, sim_now_us(world->sim) + ATTEMPT_US * 3);
     if (world->result->is_ok)
         cluster_check_values(world);
     if (world->result->is_ok)
         cluster_check_replicas(world);
-    if (!world->result->is_ok && options->has_story)
+    if (!world->result->is_ok && world->options->has_story)
         cluster_tell_replicas(world);
 }
 

@@ -12,12 +12,20 @@
 #include <stdbool.h>
 #include <stdint.h>
 
+enum cluster_scenario {
+    CLUSTER_FAULTS,   /* every kind of fault, drawn from the seed */
+    CLUSTER_OVERLOAD, /* more writes at once than a shard takes; a node may be killed meanwhile */
+    CLUSTER_REPAIR    /* a node stays away until its replicas were built elsewhere; it comes back */
+};
+
 struct cluster_sim_options {
     uint64_t seed;
     uint32_t nodes;
     uint32_t regions;
     uint32_t controllers;
-    uint32_t ms;     /* of faults, simulated */
+    enum cluster_scenario scenario;
+    uint32_t ms; /* of faults, simulated */
+    uint32_t repair_after_ms;
     bool has_story;  /* the faults on standard error */
     bool is_verbose; /* every event, too */
 };

@@ -64,7 +64,7 @@ static void on_give_up(void *user)
     free(give_up);
 }
 
-static struct process *node_in(struct world *world, const char *region)
+struct process *cluster_node_in(struct world *world, const char *region)
 {
     for (int tries = 0; tries < 50; tries++) {
         struct process *process = &world->processes[cluster_dice(world, world->process_count)];
@@ -80,7 +80,7 @@ static struct process *node_in(struct world *world, const char *region)
 void cluster_ask_start(struct ask *ask, const char *region, const char *target, const char *body)
 {
     struct world *world = ask->world;
-    struct process *process = node_in(world, region);
+    struct process *process = cluster_node_in(world, region);
     struct give_up *give_up = check_malloc(sizeof(*give_up));
     struct open_exchange *exchange;
     struct arena *arena;
@@ -121,10 +121,14 @@ void cluster_ask_start(struct ask *ask, const char *region, const char *target, 
     node_on_exchange(process->node, &exchange->base);
 }
 
+bool cluster_is_throttled(const char *body)
+{
+    return strstr(body, "Throttling") != NULL || strstr(body, "ThroughputExceeded") != NULL;
+}
+
 bool cluster_is_retryable(int status, const char *body)
 {
-    return status == 0 || status >= 500 || strstr(body, "Throttling") != NULL ||
-           strstr(body, "ThroughputExceeded") != NULL;
+    return status == 0 || status >= 500 || cluster_is_throttled(body);
 }
 
 uint64_t cluster_number_in(const char *body)

@@ -39,6 +39,7 @@ static void reader_go(void *user)
     struct reader_client *reader = user;
     struct world *world = reader->ask.world;
     char body[200];
+    const char *region = NULL;
 
     if (world->is_stopping)
         return;
@@ -48,7 +49,9 @@ static void reader_go(void *user)
         body, sizeof(body),
         "{\"TableName\":\"Tab\",\"Key\":{\"id\":{\"S\":\"w%d\"}},\"ConsistentRead\":true}",
         reader->of->number);
-    cluster_ask_start(&reader->ask, NULL, CLUSTER_TARGET("GetItem"), body);
+    if (world->region_cut != NULL && cluster_dice(world, 4) > 0)
+        region = world->region_cut; /* whoever leads there may not know that others lead by now */
+    cluster_ask_start(&reader->ask, region, CLUSTER_TARGET("GetItem"), body);
 }
 
 static void reader_on_done(struct ask *ask, int status, const char *body)

@@ -40,6 +40,7 @@ static void heal_later(void *user)
     struct world *world = user;
 
     sim_link_heal_all(world->sim);
+    world->region_cut = NULL;
 }
 
 static unsigned power_loss(struct world *world)
@@ -62,6 +63,7 @@ static void inject(struct world *world, enum fault fault)
         break;
     case FAULT_REGION:
         cluster_story(world, "region %s is cut off", one->region);
+        world->region_cut = one->region;
         for (size_t i = 0; i < world->process_count; i++)
             for (size_t j = 0; j < world->process_count; j++)
                 if ((world->processes[i].region == one->region) !=
@@ -146,7 +148,7 @@ void cluster_faults_end(struct world *world)
 
     cluster_story(world, "everything heals");
     world->is_calm = true;
-    sim_link_heal_all(world->sim);
+    heal_later(world);
     for (size_t i = 0; i < world->process_count; i++) {
         struct process *process = &world->processes[i];
 

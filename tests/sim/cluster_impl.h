@@ -2,6 +2,7 @@
  *
  * cluster_processes.c: daemons that start, crash and are restarted. cluster_ask.c: one request of a
  * client. cluster_clients.c: what clients ask under faults. cluster_faults.c: what happens to them.
+ * cluster_scenario.c: what happens in one order instead.
  * cluster_checks.c: what must be true at the end. cluster.c: a run, from birth to the verdict. */
 
 #ifndef TESTS_SIM_CLUSTER_IMPL_H
@@ -105,7 +106,8 @@ struct world {
     bool is_calm;     /* no faults any more */
     bool is_stopping; /* clients start nothing new */
     size_t final_left;
-    uint32_t fault_kinds; /* bit mask of this seed's swarm */
+    uint32_t fault_kinds;   /* bit mask of this seed's swarm */
+    const char *region_cut; /* NULL = none */
 };
 
 /* ---- cluster.c ---- */
@@ -137,9 +139,12 @@ bool cluster_replicas_are_whole(struct world *world);
 
 #define CLUSTER_TARGET(name) ("DynamoDB_20120810." name)
 
+/* One that is up and not paused, NULL if none is found. `region` NULL = any. */
+struct process *cluster_node_in(struct world *world, const char *region);
 /* Status 0: no answer in time, or nobody to ask. `region` NULL = any node. */
 void cluster_ask_start(struct ask *ask, const char *region, const char *target, const char *body);
 bool cluster_is_retryable(int status, const char *body);
+bool cluster_is_throttled(const char *body);
 /* The number in `"n":{"N":"..."}`; 0 when there is no item. */
 uint64_t cluster_number_in(const char *body);
 
@@ -152,6 +157,11 @@ void cluster_clients_start(struct world *world);
 
 void cluster_faults_start(struct world *world);
 void cluster_faults_end(struct world *world); /* everything is well again */
+
+/* ---- cluster_scenario.c ---- */
+
+void cluster_overload(struct world *world);
+void cluster_repair(struct world *world);
 
 /* ---- cluster_checks.c ---- */
 

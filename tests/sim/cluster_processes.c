@@ -68,6 +68,7 @@ void cluster_process_start(struct process *process)
         options.planner.expected_nodes = world->options->nodes;
         options.planner.shard_count = SHARDS;
         options.planner.replica_count = 3;
+        options.planner.repair_after_ms = world->options->repair_after_ms;
         options.user = process;
         options.on_fatal = on_fatal;
         process->controller = controller_new(process->env, &options);

@@ -62,7 +62,22 @@ static void run_until(struct cluster *cluster, uint64_t time)
 
 /* ---- the end: everything is well, and must become so ---- */
 
-/* Does every voter have all that was acknowledged, and does the group take commands? */
+static bool is_same_members(const struct group *a, const struct group *b)
+{
+    struct group_member of_a[GROUP_MEMBERS_MAX];
+    struct group_member of_b[GROUP_MEMBERS_MAX];
+    size_t count = group_members(a, of_a);
+
+    if (group_members(b, of_b) != count)
+        return false;
+    for (size_t i = 0; i < count; i++)
+        if (of_a[i].id != of_b[i].id || of_a[i].is_voter != of_b[i].is_voter)
+            return false;
+    return true;
+}
+
+/* Does every voter have all that was acknowledged, does each take the same ones for the members,
+ * and does the group take commands? */
 static bool has_converged(struct cluster *cluster, size_t group)
 {
     const struct checker_group *known = &cluster->checker.groups[group];
@@ -77,13 +92,26 @@ static bool has_converged(struct cluster *cluster, size_t group)
         const struct node *node = &cluster->nodes[members[i].id - 1];
         const struct replica *replica = &node->replicas[group];
 
-        if (!members[i].is_voter)
+        if (!members[i].is_voter || node->is_gone)
             continue;
         if (!consensus_node_runs(node) || replica->group == NULL ||
-            !group_has_vote(replica->group) || replica->machine.applied < known->acked_max)
+            !group_has_vote(replica->group) || replica->machine.applied < known->acked_max ||
+            !is_same_members(replica->group, leader->replicas[group].group))
             return false;
     }
     return true;
+}
+
+static size_t put_members(const struct group *group, char text[static CHECKER_WHY_BYTES],
+                          size_t size)
+{
+    struct group_member members[GROUP_MEMBERS_MAX];
+    size_t count = group_members(group, members);
+
+    for (size_t i = 0; i < count && size + 1 < CHECKER_WHY_BYTES; i++)
+        size += (size_t)snprintf(text + size, CHECKER_WHY_BYTES - size, "%s%" PRIu64 "%s",
+                                 i > 0 ? "," : " ", members[i].id, members[i].is_voter ? "" : "-");
+    return size;
 }
 
 static void say_who_is_behind(struct cluster *cluster, size_t group)
@@ -99,9 +127,10 @@ static void say_who_is_behind(struct cluster *cluster, size_t group)
             continue;
         size += (size_t)snprintf(
             text + size, sizeof(text) - size,
-            " %" PRIu64 ":%c%s term %" PRIu64 " applied %" PRIu64 "/%" PRIu64, node->id,
+            " %" PRIu64 ":%c%s term %" PRIu64 " applied %" PRIu64 "/%" PRIu64 " of", node->id,
             "FCL"[group_role(replica->group)], group_has_vote(replica->group) ? "" : "!",
             group_term(replica->group), replica->machine.applied, group_last(replica->group));
+        size = put_members(replica->group, text, size);
     }
     checker_fail(&cluster->checker,
                  "no agreement 10 s after the faults, group %zu, acked %" PRIu64 ":%s", group,

@@ -46,9 +46,10 @@ enum consensus_fact {
 const char *consensus_fact_text(enum consensus_fact fact);
 
 enum consensus_profile {
-    CONSENSUS_SWARM, /* everything */
-    CONSENSUS_TAILS, /* leaders fall as they rise: tails of entries that nobody committed */
-    CONSENSUS_STALLS /* disks slower than elections: terms change while appends are under way */
+    CONSENSUS_SWARM,  /* everything */
+    CONSENSUS_TAILS,  /* leaders fall as they rise: tails of entries that nobody committed */
+    CONSENSUS_STALLS, /* disks slower than elections: terms change while appends are under way */
+    CONSENSUS_QUORUM  /* as tails, and only a majority heals: the rest stays down for good */
 };
 
 /* Bugs planted in the world around the groups, to see that the checker finds what they do. */

@@ -681,6 +681,14 @@ static void plan_stalls(struct cluster *cluster)
             plan->weights[i] = 60; /* members change too */
 }
 
+/* Who is left must get on without the others: their terms and logs can be further apart than those
+ * of a group in which everybody is back. */
+static void plan_quorum(struct cluster *cluster)
+{
+    plan_tails(cluster);
+    cluster->plan.gone = (cluster->options->nodes - 1) / 2;
+}
+
 void consensus_faults_plan(struct cluster *cluster)
 {
     struct plan *plan = &cluster->plan;
@@ -709,6 +717,8 @@ void consensus_faults_plan(struct cluster *cluster)
         plan_tails(cluster);
     if (cluster->options->profile == CONSENSUS_STALLS)
         plan_stalls(cluster);
+    if (cluster->options->profile == CONSENSUS_QUORUM)
+        plan_quorum(cluster);
     for (size_t i = 0; i < ARRAY_COUNT(faults); i++)
         if ((cluster->options->without & 1u << i) != 0)
             plan->weights[i] = 0;
@@ -745,6 +755,20 @@ void consensus_faults_start(struct cluster *cluster)
     sim_after(cluster->sim, SECOND, fault_act, cluster); /* a moment of peace at birth */
 }
 
+static void lose_nodes(struct cluster *cluster)
+{
+    for (uint32_t count = 0; count < cluster->plan.gone;) {
+        struct node *node = &cluster->nodes[rng_below(&cluster->rng, cluster->options->nodes)];
+
+        if (node->is_gone)
+            continue;
+        consensus_node_crash(node, SIM_CRASH_KILL);
+        consensus_say(cluster, "node %" PRIu64 " stays down", node->id);
+        node->is_gone = true;
+        count++;
+    }
+}
+
 /* Disks and links as an operator would want them for these election time-outs. */
 static struct sim_range at_most(struct sim_range range, uint64_t us)
 {
@@ -760,6 +784,7 @@ void consensus_faults_end(struct cluster *cluster)
     cluster->plan.sync = at_most(cluster->plan.sync, quick_us);
     cluster->plan.latency = at_most(cluster->plan.latency, quick_us);
     sim_link_heal_all(cluster->sim);
+    lose_nodes(cluster);
     for (size_t i = 0; i < cluster->node_count; i++) {
         struct node *node = &cluster->nodes[i];
 

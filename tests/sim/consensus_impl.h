@@ -38,6 +38,7 @@ struct node {
     struct env *env;
     struct host *host; /* NULL: down */
     bool is_dead;      /* crashed in one of its own callbacks: to be swept up */
+    bool is_gone;      /* it never comes back */
     uint64_t life;
     uint64_t draining_life;
     struct replica *replicas; /* by group */
@@ -61,6 +62,7 @@ struct plan {
     uint32_t strike_percent; /* of new leaders that meet a fault at once */
     uint64_t strike_us_max;
     unsigned crash_modes; /* bit set of enum sim_crash */
+    uint32_t gone;        /* so many stay down when the faults are over */
     uint32_t weights[32]; /* by fault kind; 0 = off */
     size_t command_bytes_max;
 };

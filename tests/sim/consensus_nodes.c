@@ -187,7 +187,7 @@ void consensus_node_start(struct node *node)
     };
     enum error rc;
 
-    if (node->host != NULL)
+    if (node->host != NULL || node->is_gone)
         return;
     node->life++;
     node->env = process_start(node);

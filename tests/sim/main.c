@@ -12,8 +12,6 @@
 
 static const char help[] =
     "usage: skein-sim consensus [options]    Raft groups under faults\n"
-    "       skein-sim guards [options]       how soon each guard is missed when it is left out\n"
-    "       skein-sim plants [options]       how soon each planted bug is found\n"
     "\n"
     "  --seed S             the first seed (default: SKEIN_SEED, or else 1)\n"
     "  --count N            so many seeds from there on (1)\n"
@@ -22,7 +20,8 @@ static const char help[] =
     "  --ms N               simulated milliseconds of faults, before all is healed (20000)\n"
     "  --profile P          swarm: everything, a random half at a time;\n"
     "                       tails: leaders fall as they rise;\n"
-    "                       stalls: so, on disks slower than elections (swarm)\n"
+    "                       stalls: so, on disks slower than elections;\n"
+    "                       quorum: as tails, and then only a majority heals (swarm)\n"
     "  --disable-guard G    leave out one of the guards around libraft (may be repeated)\n"
     "  --plant BUG          plant a bug (sync-lies, durable-lies, amnesia, early-read,\n"
     "                       skipped-apply)\n"
@@ -109,22 +108,20 @@ static const struct option options_known[] = {
     {NULL, 0, NULL, 0},
 };
 
-static const char *const profiles[] = {"swarm", "tails", "stalls"}; /* by enum consensus_profile */
+/* By enum consensus_profile. */
+static const char *const profiles[] = {"swarm", "tails", "stalls", "quorum"};
 
-/* What each guard is best missed under: found by trying. */
 static const struct guard_name {
     const char *name;
     uint64_t bit;
-    uint32_t nodes;
-    enum consensus_profile profile;
 } guards[] = {
-    {"ack-clamp", GUARD_ACK_CLAMP, 3, CONSENSUS_TAILS},
-    {"commit-clamp", GUARD_COMMIT_CLAMP, 3, CONSENSUS_TAILS},
-    {"own-term-commit", GUARD_OWN_TERM_COMMIT, 3, CONSENSUS_TAILS},
-    {"persisted-vote", GUARD_PERSISTED_VOTE, 3, CONSENSUS_TAILS},
-    {"conflict-hint", GUARD_CONFLICT_HINT, 3, CONSENSUS_TAILS},
-    {"prevote-term", GUARD_PREVOTE_TERM, 3, CONSENSUS_TAILS},
-    {"commit-stall", GUARD_COMMIT_STALL, 3, CONSENSUS_TAILS},
+    {"ack-clamp", GUARD_ACK_CLAMP},
+    {"commit-clamp", GUARD_COMMIT_CLAMP},
+    {"own-term-commit", GUARD_OWN_TERM_COMMIT},
+    {"persisted-vote", GUARD_PERSISTED_VOTE},
+    {"conflict-hint", GUARD_CONFLICT_HINT},
+    {"prevote-term", GUARD_PREVOTE_TERM},
+    {"commit-stall", GUARD_COMMIT_STALL},
 };
 
 static const struct plant_name {
@@ -285,63 +282,6 @@ static int consensus_main(struct arguments *arguments)
     return summary.failed > 0 ? 1 : 0;
 }
 
-/* One row of a table: how many seeds it takes until a run that must go wrong does. */
-static bool row_print(const struct arguments *arguments, const char *name,
-                      const struct consensus_options *options)
-{
-    struct consensus_options consensus = *options;
-    struct seeds_options seeds = arguments->seeds;
-    struct seeds_summary summary;
-
-    seeds.user = &consensus;
-    seeds.run = run_consensus;
-    seeds.quiet = seeds.stop_at_failure = true;
-    seeds_run(&seeds, &summary);
-    (void)printf("%-16s %5u %7s %6" PRIu64 "  ", name, consensus.nodes, profiles[consensus.profile],
-                 summary.run);
-    if (summary.failed > 0)
-        (void)printf("seed %" PRIu64 ": %s\n", summary.failed_first, summary.why_first);
-    else
-        (void)printf("NOT CAUGHT\n");
-    (void)fflush(stdout);
-    return summary.failed > 0;
-}
-
-static void table_head_print(const char *what)
-{
-    (void)printf("%-16s %5s %7s %6s  %s\n", what, "nodes", "profile", "seeds", "first caught at");
-}
-
-static int guards_main(const struct arguments *arguments)
-{
-    bool has_all = true;
-
-    table_head_print("guard left out");
-    for (size_t i = 0; i < ARRAY_COUNT(guards); i++) {
-        struct consensus_options consensus = arguments->consensus;
-
-        consensus.disable_guards = guards[i].bit;
-        consensus.nodes = guards[i].nodes;
-        consensus.profile = guards[i].profile;
-        has_all &= row_print(arguments, guards[i].name, &consensus);
-    }
-    return has_all ? 0 : 1;
-}
-
-static int plants_main(const struct arguments *arguments)
-{
-    bool has_all = true;
-
-    table_head_print("planted bug");
-    for (size_t i = 0; i < ARRAY_COUNT(plants); i++) {
-        struct consensus_options consensus = arguments->consensus;
-
-        consensus.plant = plants[i].plant;
-        has_all &= row_print(arguments, plants[i].name, &consensus);
-    }
-    return has_all ? 0 : 1;
-}
-
 int main(int count, char *words[])
 {
     struct arguments arguments = {
@@ -359,9 +299,5 @@ int main(int count, char *words[])
         return wrong("one command is wanted", optind < count ? words[optind + 1] : "none");
     if (strcmp(words[optind], "consensus") == 0)
         return consensus_main(&arguments);
-    if (strcmp(words[optind], "guards") == 0)
-        return guards_main(&arguments);
-    if (strcmp(words[optind], "plants") == 0)
-        return plants_main(&arguments);
     return wrong("unknown command", words[optind]);
 }
