@@ -8,13 +8,21 @@
 #include <fcntl.h>
 #include <limits.h>
 #include <sys/stat.h>
+#include <time.h>
 #include <unistd.h>
+
+/* What the loop's thread may do itself: it is held up by this long for each turn. */
+#define OWN_SYNC_US_MAX 1500u
+#define OWN_SYNC_BYTES_MAX (64u << 10)
 
 struct disk_uv {
     struct env_disk table; /* first: env->disk points here, and that is how its functions find us */
     struct env *env;
     int folder_fd;
     struct list jobs; /* struct disk_job, in flight */
+    struct list own;  /* struct disk_job, by own_link: for the end of this turn */
+    bool is_own_over; /* this turn's were done */
+    uint64_t sync_us; /* what a small synced write took lately */
 };
 
 struct env_file {
@@ -26,11 +34,13 @@ struct env_file {
 struct disk_job {
     struct env_work work;
     struct list link;
+    struct list own_link;
     struct disk_uv *disk;
     struct env_disk_op *op;
     struct env_file *file; /* write_sync */
     uint64_t offset;
     struct slice bytes;
+    uint64_t took_us;
     char *path; /* replace; else NULL */
     struct buffer content;
     bool is_waiting; /* for an earlier replacement of the same file */
@@ -222,24 +232,69 @@ static struct disk_job *job_start(struct env *env, struct env_disk_op *op, env_d
     return job;
 }
 
+static uint64_t now_us(void)
+{
+    struct timespec now;
+
+    CHECK(clock_gettime(CLOCK_MONOTONIC, &now) == 0);
+    return (uint64_t)now.tv_sec * 1000000 + (uint64_t)now.tv_nsec / 1000;
+}
+
 static void run_write_sync(struct env_work *work)
 {
     struct disk_job *job = container_of(work, struct disk_job, work);
+    uint64_t start_us = now_us();
 
     job->rc = disk_uv_posix_write(job->file->fd, job->offset, job->bytes);
     if (job->rc == OK && fdatasync(job->file->fd) != 0)
         job->rc = ERR_IO;
+    job->took_us = now_us() - start_us;
+}
+
+static void on_write_sync_done(struct env_work *work)
+{
+    const struct disk_job *job = container_of(work, struct disk_job, work);
+    struct disk_uv *disk = job->disk;
+
+    if (job->bytes.size <= OWN_SYNC_BYTES_MAX)
+        disk->sync_us = (disk->sync_us * 7 + job->took_us) / 8;
+    on_job_done(work);
 }
 
 static void disk_write_sync(struct env *env, struct env_disk_op *op, struct env_file *file,
                             uint64_t offset, struct slice bytes, env_disk_cb cb)
 {
     struct disk_job *job = job_start(env, op, cb, run_write_sync);
+    struct disk_uv *disk = job->disk;
 
+    job->work.done = on_write_sync_done;
     job->file = file;
     job->offset = offset;
     job->bytes = bytes;
-    env->worker->queue(env, &job->work);
+    if (env->writes_waiting > ENV_WRITES_FEW && !disk->is_own_over &&
+        disk->sync_us <= OWN_SYNC_US_MAX && bytes.size <= OWN_SYNC_BYTES_MAX)
+        list_append(&disk->own, &job->own_link);
+    else
+        env->worker->queue(env, &job->work);
+}
+
+bool disk_uv_sync_next(struct disk_uv *disk)
+{
+    struct list *link = list_pop(&disk->own);
+
+    disk->is_own_over = true;
+    if (link == NULL)
+        return false;
+    struct disk_job *job = container_of(link, struct disk_job, own_link);
+
+    run_write_sync(&job->work);
+    on_write_sync_done(&job->work);
+    return true;
+}
+
+void disk_uv_turn(struct disk_uv *disk)
+{
+    disk->is_own_over = false;
 }
 
 static void run_replace(struct env_work *work)
@@ -281,8 +336,10 @@ struct disk_uv *disk_uv_new(struct env *env, int folder_fd)
                   .replace = disk_replace},
         .env = env,
         .folder_fd = folder_fd,
+        .sync_us = 2 * OWN_SYNC_US_MAX, /* until it was seen to be quick */
     };
     list_init(&disk->jobs);
+    list_init(&disk->own);
     return disk;
 }
 

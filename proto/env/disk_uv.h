@@ -15,4 +15,11 @@ struct disk_uv *disk_uv_new(struct env *env, int folder_fd);
 void disk_uv_free(struct disk_uv *disk);
 const struct env_disk *disk_uv_table(struct disk_uv *disk);
 
+/* While many writes wait and the disk is quick, small synced writes are kept for the end of the
+ * turn and done on the loop's thread: it saves a hand-over to a worker and back, and a turn. Does
+ * the first of them and calls its callback; false: there is none. What callbacks start goes to a
+ * worker, until disk_uv_turn. */
+bool disk_uv_sync_next(struct disk_uv *disk);
+void disk_uv_turn(struct disk_uv *disk); /* another turn begins */
+
 #endif

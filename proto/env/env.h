@@ -225,6 +225,8 @@ struct env {
     size_t writes_waiting;
 };
 
+#define ENV_WRITES_FEW 2u /* so many waiting ones are each best served at once */
+
 /* Short forms. */
 static inline uint64_t env_now_us(struct env *env)
 {

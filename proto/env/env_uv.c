@@ -21,8 +21,7 @@
 #define NOT_ARMED UINT64_MAX
 
 /* docs/decisions/0008 */
-#define PACE_WRITES_FREE 2u    /* so few that each is best served at once */
-#define PACE_US_PER_WRITE 200u /* between two turns, for each one more */
+#define PACE_US_PER_WRITE 200u /* between two turns, for each one more than few */
 #define PACE_US_MAX 1000u
 
 struct env_uv {
@@ -173,9 +172,9 @@ static void pace(struct env_uv *uv)
     uint64_t wanted_us;
     uint64_t now_us;
 
-    if (waiting <= PACE_WRITES_FREE)
+    if (waiting <= ENV_WRITES_FEW)
         return;
-    wanted_us = (waiting - PACE_WRITES_FREE) * PACE_US_PER_WRITE;
+    wanted_us = (waiting - ENV_WRITES_FEW) * PACE_US_PER_WRITE;
     if (wanted_us > PACE_US_MAX)
         wanted_us = PACE_US_MAX;
     now_us = uv_hrtime() / 1000;
@@ -195,8 +194,12 @@ static void on_before_block(uv_prepare_t *before)
     struct env_uv *uv = container_of(before, struct env_uv, before);
 
     run_tasks(uv);
+    while (!uv->is_stopped && disk_uv_sync_next(uv->disk))
+        uv->is_now_fresh = false;
+    run_tasks(uv); /* of those who waited for the writes */
     if (!uv->is_stopped) {
         pace(uv);
+        disk_uv_turn(uv->disk);
         arm(uv);
     }
     uv->is_now_fresh = false;

@@ -152,8 +152,10 @@ static void flush(struct mesh_peer *peer)
     bool was_blocked = peer->is_blocked;
 
     peer->is_blocked = false;
+    /* Asking makes ZeroMQ look at its news, which costs: only once it took no more. */
     while (has_something_to_send(peer) && !peer->is_blocked)
-        peer->is_blocked = !mesh_socket_is_writable(peer->sender) || !send_frame(peer);
+        peer->is_blocked =
+            !send_frame(peer) && (!mesh_socket_is_writable(peer->sender) || !send_frame(peer));
     if (peer->is_blocked && !was_blocked)
         mesh_watch_resume(peer->sender_watch);
     else if (!peer->is_blocked && was_blocked)

@@ -3,11 +3,14 @@
 #include "proto/base/check.h"
 
 #include <errno.h>
+#include <pthread.h>
 #include <sys/stat.h>
 
 /* The calls that make things durable go through here, so that each can be made to fail in turn. */
 
-static int fault_in = -1; /* calls until the one that fails; below 0 = none fails */
+static int fault_in = -1;  /* calls until the one that fails; below 0 = none fails */
+static bool is_disk_quick; /* syncing takes no time */
+static pthread_t synced_by;
 
 ssize_t __real_pwrite(int fd, const void *data, size_t size, off_t offset);
 int __real_fsync(int fd);
@@ -39,7 +42,10 @@ int __wrap_fsync(int fd)
 
 int __wrap_fdatasync(int fd)
 {
-    return is_faulty() ? -1 : __real_fdatasync(fd);
+    synced_by = pthread_self();
+    if (is_faulty())
+        return -1;
+    return is_disk_quick ? 0 : __real_fdatasync(fd);
 }
 
 int __wrap_renameat(int from_fd, const char *from, int to_fd, const char *to)
@@ -104,6 +110,74 @@ static void disk_uv_write_sync__then_read__gives_the_bytes(void **state)
     assert_int_equal(env->disk->read(env, file, 5, 100, &found), ERR_TOO_LARGE);
     assert_int_equal(env->disk->read(env, file, 5, 40, &found), OK);
     assert_string_equal(buffer_text(&found), "formation");
+    env->disk->close(env, file);
+    env_uv_close(env);
+    fixture_close(&f);
+}
+
+static enum error write_sync(struct fixture *f, struct env *env, struct env_file *file)
+{
+    struct operation operation = {0};
+
+    env->disk->write_sync(env, &operation.op, file, 0, SLICE_LITERAL("ab"), on_operation_done);
+    assert_false(operation.is_done);
+    /* All there is to do may be done before the loop blocks; then nothing ends the wait. */
+    (void)fixture_runs_until(f, fixture_is_set, &operation.is_done, 1);
+    fixture_until(f, fixture_is_set, &operation.is_done);
+    return operation.rc;
+}
+
+static void disk_uv_write_sync__many_writes_wait_on_a_quick_disk__loop_syncs(void **state)
+{
+    struct fixture f;
+    struct env_file *file;
+
+    (void)state;
+    fixture_open(&f);
+    struct env *env = fixture_env(&f, 1);
+
+    assert_int_equal(env->disk->open(env, "log", true, &file), OK);
+    is_disk_quick = true;
+    for (int i = 0; i < 50; i++) { /* until it knows the disk */
+        assert_int_equal(write_sync(&f, env, file), OK);
+        assert_false(pthread_equal(synced_by, pthread_self()));
+    }
+    env->writes_waiting = ENV_WRITES_FEW + 1;
+    assert_int_equal(write_sync(&f, env, file), OK);
+    assert_true(pthread_equal(synced_by, pthread_self()));
+    fault_in = 1;
+    assert_int_equal(write_sync(&f, env, file), ERR_IO);
+    assert_true(pthread_equal(synced_by, pthread_self()));
+    fault_in = -1;
+    env->writes_waiting = 0;
+    assert_int_equal(write_sync(&f, env, file), OK);
+    assert_false(pthread_equal(synced_by, pthread_self()));
+    is_disk_quick = false;
+    env->disk->close(env, file);
+    env_uv_close(env);
+    fixture_close(&f);
+}
+
+/* Stopped before the end of the turn: the callback does not come, nothing leaks. */
+static void disk_uv_write_sync__stopped_before_the_loop_syncs__is_dropped(void **state)
+{
+    struct fixture f;
+    struct operation operation = {0};
+    struct env_file *file;
+
+    (void)state;
+    fixture_open(&f);
+    struct env *env = fixture_env(&f, 1);
+
+    assert_int_equal(env->disk->open(env, "log", true, &file), OK);
+    is_disk_quick = true;
+    for (int i = 0; i < 50; i++)
+        assert_int_equal(write_sync(&f, env, file), OK);
+    env->writes_waiting = ENV_WRITES_FEW + 1;
+    env->disk->write_sync(env, &operation.op, file, 0, SLICE_LITERAL("ab"), on_operation_done);
+    env_uv_stop(env);
+    assert_false(operation.is_done);
+    is_disk_quick = false;
     env->disk->close(env, file);
     env_uv_close(env);
     fixture_close(&f);
@@ -324,6 +398,8 @@ int main(void)
     const struct CMUnitTest tests[] = {
         cmocka_unit_test(disk_uv_write_sync__then_read__gives_the_bytes),
         cmocka_unit_test(disk_uv_write_sync__disk_fails__says_so),
+        cmocka_unit_test(disk_uv_write_sync__many_writes_wait_on_a_quick_disk__loop_syncs),
+        cmocka_unit_test(disk_uv_write_sync__stopped_before_the_loop_syncs__is_dropped),
         cmocka_unit_test(disk_uv_files__made__are_private),
         cmocka_unit_test(disk_uv_resize__grown__zeros_take_blocks_on_disk),
         cmocka_unit_test(disk_uv_list__files_made_renamed_removed__names_sorted),
