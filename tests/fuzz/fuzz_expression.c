@@ -68,7 +68,7 @@ int LLVMFuzzerTestOneInput(const uint8_t *data, size_t size)
     struct expression_binding values[] = {
         {SLICE_LITERAL(":n"), {NULL, 0}, {ITEM_N, {packed_one, sizeof(packed_one)}}, false},
         {SLICE_LITERAL(":s"), {NULL, 0}, {ITEM_S, SLICE_LITERAL("x")}, false}};
-    struct expression_source source = {&arena, {names, 1}, {values, 2}, NULL};
+    struct expression_source source = {.arena = &arena, .names = {names, 1}, .values = {values, 2}};
     AUTO(buffer) item = BUFFER_INIT(BUFFER_UNLIMITED);
     AUTO(buffer) encoded = BUFFER_INIT(BUFFER_UNLIMITED);
     const struct expression *condition;
