@@ -152,6 +152,7 @@ static void end_leading(struct group *group)
 {
     group->is_raft_leader = false;
     group->is_leading = false;
+    group_announce_stop(group);
     group_rejoin_clear(group);
     snapshot_stream_sweep(group);
     group_io_drain_sent(group);
@@ -180,6 +181,7 @@ void group_leave(struct group *group)
     }
     guard_after_call(&group->guard);
     group_rejoin_check(group);
+    group_announce_check(group);
     group->is_inside = false;
     if (raft_state_of(group) != RAFT_LEADER)
         tell_role(group, group_role(group), group_leader(group));
@@ -305,6 +307,7 @@ static void raft_on_closed(struct raft *raft)
 void group_free(struct group *group)
 {
     group->is_closing = true;
+    group_announce_stop(group);
     raft_close(&group->raft, raft_on_closed); /* ends before it returns, see io_close */
     guard_close(&group->guard);
     group_change_close(group);
@@ -316,6 +319,7 @@ void group_free(struct group *group)
 void group_doom(struct group *group)
 {
     group->is_doomed = true;
+    group_announce_stop(group);
     group_io_detach(group);
     group->is_leading = false;
     group_propose_answer(group);

@@ -76,6 +76,11 @@ struct follower { /* what its last answer in this term said */
     bool is_confirmed;
 };
 
+struct told { /* the commit index that a follower was sent, in this term */
+    uint64_t peer;
+    uint64_t commit;
+};
+
 struct group {
     struct list link; /* in host.groups */
     struct host *host;
@@ -149,6 +154,12 @@ struct group {
     struct list reads_failed;
     struct read_ack acks[GROUP_MEMBERS_MAX];
     size_t ack_count;
+
+    /* group_announce.c, as leader */
+    struct env_timer announce_timer;
+    uint64_t announce_commit; /* the commit index when it was started */
+    struct told told[GROUP_MEMBERS_MAX];
+    size_t told_count;
 
     struct change *change; /* NULL: none under way */
     struct list changes_refused;
@@ -284,6 +295,14 @@ uint16_t group_rejoin_flags(struct group *group, uint64_t peer);
 bool group_rejoin_has_vote(struct group *group, uint64_t peer);
 void group_rejoin_on_append(struct group *group, const struct group_message *message);
 void group_rejoin_check(struct group *group);
+
+/* ---- group_announce.c ---- */
+
+void group_announce_check(struct group *group); /* something may have been committed or stored */
+/* The first `count` entries of `append` go to `peer`. */
+void group_announce_on_append(struct group *group, uint64_t peer,
+                              const struct raft_append_entries *append, unsigned count);
+void group_announce_stop(struct group *group);
 
 /* ---- group_change.c ---- */
 

@@ -427,6 +427,7 @@ static void send_append(struct group *group, const struct raft_message *message)
         send_part(group, message, first, count);
         first += count;
     } while (first < append->n_entries && !is_probing);
+    group_announce_on_append(group, message->server_id, append, first);
 }
 
 uint16_t group_io_result_flags(struct group *group)

@@ -68,6 +68,7 @@ struct host_stats {
     uint64_t snapshots_sent;
     uint64_t snapshots_received;
     uint64_t damaged_groups;
+    uint64_t announcements; /* messages that only tell a follower what is committed */
 };
 
 void host_stats(const struct host *host, struct host_stats *stats);
