@@ -56,8 +56,8 @@ struct invoker {
     void *user;
     void (*start)(void *user, struct invoke *invoke, invoke_cb cb);
     /* Nobody waits for the answer any more. What has not started never will, and ends as
-     * INVOKE_CANCELLED; what runs goes on, as in Lambda. The callback comes either way, but not from
-     * within. */
+     * INVOKE_CANCELLED; what runs goes on, as in Lambda. The callback comes either way, but not
+     * from within. */
     void (*cancel)(void *user, struct invoke *invoke);
 };
 

@@ -10,7 +10,7 @@
 struct fake_invoker { /* zeroed at first */
     struct invoke *waiting[FAKE_INVOKER_WAITING_MAX];
     size_t waiting_count;
-    size_t started; /* in all */
+    size_t started;           /* in all */
     struct invoke *cancelled; /* the latest */
 };
 
