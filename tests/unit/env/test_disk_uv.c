@@ -5,11 +5,14 @@
 #include <errno.h>
 #include <pthread.h>
 #include <sys/stat.h>
+#include <unistd.h>
 
 /* The calls that make things durable go through here, so that each can be made to fail in turn. */
 
 static int fault_in = -1;  /* calls until the one that fails; below 0 = none fails */
 static bool is_disk_quick; /* syncing takes no time */
+static bool is_disk_slow;  /* syncing takes this much */
+#define SLOW_SYNC_US 20000
 static pthread_t synced_by;
 
 ssize_t __real_pwrite(int fd, const void *data, size_t size, off_t offset);
@@ -45,6 +48,8 @@ int __wrap_fdatasync(int fd)
     synced_by = pthread_self();
     if (is_faulty())
         return -1;
+    if (is_disk_slow)
+        return usleep(SLOW_SYNC_US);
     return is_disk_quick ? 0 : __real_fdatasync(fd);
 }
 
@@ -152,6 +157,13 @@ static void disk_uv_write_sync__many_writes_wait_on_a_quick_disk__loop_syncs(voi
     env->writes_waiting = 0;
     assert_int_equal(write_sync(&f, env, file), OK);
     assert_false(pthread_equal(synced_by, pthread_self()));
+
+    env->writes_waiting = ENV_WRITES_FEW + 1; /* the disk gets slow: once is enough */
+    is_disk_slow = true;
+    assert_int_equal(write_sync(&f, env, file), OK);
+    assert_int_equal(write_sync(&f, env, file), OK);
+    assert_false(pthread_equal(synced_by, pthread_self()));
+    is_disk_slow = false;
     is_disk_quick = false;
     env->disk->close(env, file);
     env_uv_close(env);
