@@ -6,8 +6,10 @@
 #include <fcntl.h>
 #include <libgen.h>
 #include <limits.h>
+#include <linux/close_range.h>
 #include <signal.h>
 #include <stdio.h>
+#include <sys/file.h>
 #include <sys/stat.h>
 #include <sys/wait.h>
 #include <time.h>
@@ -93,77 +95,83 @@ static enum error program_path(const struct daemon *daemon, char path[PATH_BYTES
     return access(path, X_OK) == 0 ? OK : ERR_NOT_FOUND;
 }
 
-/* In the child: become the daemon. Never returns. */
-static void become(const struct daemon *daemon, const char *program)
+/* In the child: write the process id, become the daemon. Never returns. `told` closes when it has
+ * become it; a byte there first says that it could not. */
+static void become(const struct daemon *daemon, const char *program, int pid_file, int told)
 {
     char conf[PATH_BYTES];
     char log[PATH_BYTES];
-    int null = open("/dev/null", O_RDONLY);
+    char pid[16];
+    int size = snprintf(pid, sizeof(pid), "%-10d\n", (int)getpid());
+    int null = open("/dev/null", O_RDONLY | O_CLOEXEC);
     int out;
 
     path_of(daemon, "daemon.conf", conf);
     path_of(daemon, "log", log);
-    out = open(log, O_WRONLY | O_CREAT | O_APPEND, 0600);
-    if (setsid() < 0 || null < 0 || out < 0 || dup2(null, 0) < 0 || dup2(out, 1) < 0 ||
-        dup2(out, 2) < 0)
-        _exit(126);
-    (void)close_range(3, ~0u, 0);
-    /* Who it is stands in its file; what the caller's environment says is about something else. */
-    (void)unsetenv("SKEIN_ID");
-    (void)unsetenv("SKEIN_DATA");
-    (void)unsetenv("SKEIN_CLUSTER");
-    (void)execl(program, program, "--config", conf, (char *)NULL);
+    out = open(log, O_WRONLY | O_CREAT | O_APPEND | O_CLOEXEC, 0600);
+    if (setsid() >= 0 && null >= 0 && out >= 0 && pwrite(pid_file, pid, (size_t)size, 0) == size &&
+        dup2(null, 0) == 0 && dup2(out, 1) == 1 && dup2(out, 2) == 2 &&
+        close_range(3, ~0u, CLOSE_RANGE_CLOEXEC) == 0) {
+        /* Who it is stands in its file; what the caller's environment says is about something
+         * else. */
+        (void)unsetenv("SKEIN_ID");
+        (void)unsetenv("SKEIN_DATA");
+        (void)unsetenv("SKEIN_CLUSTER");
+        (void)execl(program, program, "--config", conf, (char *)NULL);
+    }
+    (void)!write(told, "", 1);
     _exit(127);
 }
 
-static enum error pid_write(const struct daemon *daemon, pid_t pid)
+/* Forked twice: the daemon is nobody's child, so nobody has to reap it. */
+static enum error spawn(const struct daemon *daemon, const char *program, int pid_file)
 {
-    char path[PATH_BYTES];
-    char text[32];
-    int size = snprintf(text, sizeof(text), "%d\n", (int)pid);
-    int fd;
+    enum error rc = OK;
+    int status = 1;
+    int told[2];
+    char byte;
 
-    path_of(daemon, "pid", path);
-    fd = open(path, O_WRONLY | O_CREAT | O_TRUNC | O_CLOEXEC, 0600);
-    if (fd < 0)
+    if (pipe2(told, O_CLOEXEC) < 0)
         return ERR_IO;
-    ssize_t written = write(fd, text, (size_t)size);
-
-    (void)close(fd);
-    return written == size ? OK : ERR_IO;
-}
-
-enum error daemon_start(const struct daemon *daemon)
-{
-    char program[PATH_BYTES];
-    enum error rc = program_path(daemon, program);
-    int status;
-    int pipe_fds[2];
-    pid_t pid = 0;
-
-    if (rc != OK || daemon_pid(daemon) != 0)
-        return rc;
-    if (pipe2(pipe_fds, O_CLOEXEC) < 0)
-        return ERR_IO;
-    /* Forked twice: the daemon is nobody's child, so nobody has to reap it. */
     pid_t child = fork();
 
     if (child == 0) {
         pid_t grandchild = fork();
 
         if (grandchild == 0)
-            become(daemon, program);
-        if (write(pipe_fds[1], &grandchild, sizeof(grandchild)) != sizeof(grandchild))
-            _exit(1);
+            become(daemon, program, pid_file, told[1]);
         _exit(grandchild > 0 ? 0 : 1);
     }
-    (void)close(pipe_fds[1]);
-    if (child < 0 || read(pipe_fds[0], &pid, sizeof(pid)) != sizeof(pid) || pid <= 0)
-        rc = ERR_IO;
-    (void)close(pipe_fds[0]);
+    (void)close(told[1]);
     if (child > 0)
         (void)waitpid(child, &status, 0);
-    return rc == OK ? pid_write(daemon, pid) : rc;
+    if (status != 0 || read(told[0], &byte, 1) != 0)
+        rc = ERR_IO;
+    (void)close(told[0]);
+    return rc;
+}
+
+/* The lock on the pid file is held until the new process has its own name: until then nobody can
+ * tell that it runs, and a second one, started meanwhile, would put its id in the file and end. */
+enum error daemon_start(const struct daemon *daemon)
+{
+    char program[PATH_BYTES];
+    char path[PATH_BYTES];
+    enum error rc = program_path(daemon, program);
+    int pid_file;
+
+    if (rc != OK)
+        return rc;
+    path_of(daemon, "pid", path);
+    pid_file = open(path, O_RDWR | O_CREAT | O_CLOEXEC, 0600);
+    if (pid_file < 0)
+        return ERR_IO;
+    if (flock(pid_file, LOCK_EX) < 0)
+        rc = ERR_IO;
+    else if (daemon_pid(daemon) == 0)
+        rc = spawn(daemon, program, pid_file);
+    (void)close(pid_file);
+    return rc;
 }
 
 enum error daemon_signal(const struct daemon *daemon, int signal)

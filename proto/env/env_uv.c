@@ -17,6 +17,8 @@
 #include <unistd.h>
 
 #define LOCK_FILE "LOCK"
+#define LOCK_PATIENCE_MS 2000u
+#define LOCK_POLL_MS 10u
 #define KV_CACHE_BYTES (16u << 20)
 #define NOT_ARMED UINT64_MAX
 
@@ -288,7 +290,20 @@ static const struct env_worker env_uv_worker = {.queue = worker_queue};
 
 /* ---- life ---- */
 
-/* The folder's lock dies with the process, whatever it dies of. */
+/* The folder's lock dies with the process, whatever it dies of; a killed one that has much memory
+ * to give back holds it for a moment more. */
+static bool lock_patiently(int fd)
+{
+    const struct timespec pause = {.tv_nsec = LOCK_POLL_MS * 1000000L};
+
+    for (unsigned waited_ms = 0; flock(fd, LOCK_EX | LOCK_NB) != 0; waited_ms += LOCK_POLL_MS) {
+        if (waited_ms >= LOCK_PATIENCE_MS)
+            return false;
+        (void)nanosleep(&pause, NULL);
+    }
+    return true;
+}
+
 static enum error lock_folder(struct env_uv *uv, int folder_fd, const char *folder, char *why)
 {
     char holder[32] = "";
@@ -298,7 +313,7 @@ static enum error lock_folder(struct env_uv *uv, int folder_fd, const char *fold
         (void)snprintf(why, ERROR_WHY_BYTES, "%s/" LOCK_FILE ": %s", folder, strerror(errno));
         return ERR_IO;
     }
-    if (flock(fd, LOCK_EX | LOCK_NB) != 0) {
+    if (!lock_patiently(fd)) {
         if (pread(fd, holder, sizeof(holder) - 1, 0) <= 0)
             (void)snprintf(holder, sizeof(holder), "unknown");
         (void)snprintf(why, ERROR_WHY_BYTES, "data folder %s is in use by process %s", folder,

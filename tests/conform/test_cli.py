@@ -121,6 +121,13 @@ class Status(Cluster):
         self.assertNotIn("\x1b", text)  # colours only on a terminal
         skein("resume", "node-3")
 
+    def test_started_by_many_at_once_it_runs_once(self):
+        for name in ("controller-1", "node-1") * 3:
+            skein("kill", name)
+            starts = [subprocess.Popen(SKEIN + ["start", name], stdout=subprocess.DEVNULL) for _ in range(8)]
+            self.assertEqual([start.wait(60) for start in starts], [0] * 8)
+            wait_for(lambda s: s["healthy"])
+
     def test_healthy_is_one_line_and_a_page(self):
         lines = skein("status").stdout.splitlines()
         self.assertTrue(lines[0].startswith("healthy"), lines[0])
