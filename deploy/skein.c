@@ -41,7 +41,7 @@ struct options { /* of every command; each uses what concerns it */
 static const char help[] =
     "skein - a serverless cloud that survives its machines\n"
     "\n"
-    "  skein up [--nodes 6] [--regions 3] [--controllers 3] [--port 4566]\n"
+    "  skein up [--nodes 6] [--regions 3] [--controllers 3] [--shards NODES] [--port 4566]\n"
     "           [--wan us-east-1:eu-west-1=80ms,...] [--insecure-any-key]\n"
     "                          make a cluster, or start the one that is there; waits until it "
     "answers\n"
@@ -623,7 +623,7 @@ int main(int count, char **words)
 {
     struct options options = {
         .plan =
-            {.nodes = 6, .regions = 3, .controllers = 3, .shards = 12, .replicas = 3, .port = 4566},
+            {.nodes = 6, .regions = 3, .controllers = 3, .shards = 0, .replicas = 3, .port = 4566},
         .load = {.rate = 300,
                  .seconds = 60,
                  .restart_after_ms = 3000,
@@ -642,6 +642,8 @@ int main(int count, char **words)
 
     if (options.plan.replicas > options.plan.nodes)
         options.plan.replicas = options.plan.nodes;
+    if (options.plan.shards == 0)
+        options.plan.shards = options.plan.nodes;
     if (strcmp(name, "help") == 0) {
         (void)fputs(help, stdout);
         return EXIT_OK;
