@@ -1,280 +1,30 @@
 #include "node/table/table_engine.h"
 
 #include "node/table/expression.h"
-#include "node/table/item_update.h"
 #include "node/table/table_key.h"
+#include "node/table/table_row.h"
 #include "proto/base/check.h"
 #include "proto/wire/table.pb-c.h"
-
-static struct slice field(const ProtobufCBinaryData *bytes)
-{
-    return slice_of(bytes->data, bytes->len);
-}
-
-static ProtobufCBinaryData field_of(struct slice bytes)
-{
-    return (ProtobufCBinaryData){bytes.size, (uint8_t *)(uintptr_t)bytes.data};
-}
-
-/* A reply that says nothing but "done" packs to no bytes at all. */
-static void put_reply(struct buffer *reply, const Skein__Wire__TableReply *message)
-{
-    size_t size = skein__wire__table_reply__get_packed_size(message);
-
-    if (size == 0)
-        return;
-    if (buffer_reserve(reply, size) != OK) { /* an answer all the same, and a short one */
-        Skein__Wire__TableReply failure = SKEIN__WIRE__TABLE_REPLY__INIT;
-        uint8_t packed[16];
-
-        failure.outcome = TABLE_CORRUPT;
-        buffer_put(reply, packed, skein__wire__table_reply__pack(&failure, packed));
-        return;
-    }
-    reply->size += skein__wire__table_reply__pack(message, reply->data + reply->size);
-}
 
 static void put_outcome(struct buffer *reply, enum table_outcome outcome)
 {
     Skein__Wire__TableReply message = SKEIN__WIRE__TABLE_REPLY__INIT;
 
     message.outcome = outcome;
-    put_reply(reply, &message);
-}
-
-/* ---- commands on one row ------------------------------------------------------------------- */
-
-struct row_change { /* a command at work */
-    struct shard_state *state;
-    const Skein__Wire__TableCommand *command;
-    struct slice key;
-    struct buffer old;   /* the row as it was, empty when there is none */
-    struct buffer new;   /* as it will be, when it differs from the command's item */
-    struct buffer parts; /* of either: what the update names */
-    Skein__Wire__TableReply reply;
-};
-
-static bool needs_old(const Skein__Wire__TableCommand *command)
-{
-    return command->kind == TABLE_UPDATE || command->condition.len > 0 ||
-           command->returns != TABLE_RETURNS_NONE || command->wants_sizes ||
-           command->n_index_sorts > 0;
-}
-
-/* A row that is not there counts as one without attributes. */
-static struct item_value attributes_of(struct slice item)
-{
-    static const uint8_t none[4];
-
-    if (item.size == 0)
-        return (struct item_value){ITEM_M, slice_of(none, sizeof(none))};
-    return item_root(item);
-}
-
-static enum table_outcome load_old(struct row_change *change)
-{
-    enum error rc = shard_get(change->state, change->key, &change->old);
-
-    if (rc == ERR_NOT_FOUND)
-        return TABLE_DONE;
-    if (rc != OK || item_check(buffer_slice(&change->old)) != OK)
-        return TABLE_CORRUPT;
-    change->reply.old_bytes = item_size_whole(buffer_slice(&change->old));
-    return TABLE_DONE;
-}
-
-static enum table_outcome check_condition(struct row_change *change)
-{
-    struct item_value attributes = attributes_of(buffer_slice(&change->old));
-    bool holds = true;
-
-    if (change->command->condition.len > 0 &&
-        expression_holds(field(&change->command->condition), &attributes, &holds) != OK)
-        return TABLE_MALFORMED;
-    if (holds)
-        return TABLE_DONE;
-    if (change->command->returns_on_failure && change->old.size > 0) {
-        change->reply.has_item = true;
-        change->reply.item = field_of(buffer_slice(&change->old));
-    }
-    return TABLE_CONDITION_FAILED;
-}
-
-/* What the command gives back of the old or new item. */
-static void fill_returns(struct row_change *change, struct slice new)
-{
-    enum table_returns returns = (enum table_returns)change->command->returns;
-    bool is_old = returns == TABLE_RETURNS_ALL_OLD || returns == TABLE_RETURNS_UPDATED_OLD;
-    struct slice item = is_old ? buffer_slice(&change->old) : new;
-
-    if (returns == TABLE_RETURNS_NONE || item.size == 0)
-        return;
-    if (returns == TABLE_RETURNS_UPDATED_OLD || returns == TABLE_RETURNS_UPDATED_NEW) {
-        struct reader reader = reader_of(field(&change->command->update));
-        struct item_value attributes = item_root(item);
-        struct arena arena;
-        struct expression_paths paths;
-
-        arena_init(&arena);
-        paths = item_update_paths(&reader, &arena);
-        expression_project(&paths, &attributes, &change->parts);
-        arena_close(&arena);
-        item = buffer_slice(&change->parts);
-        if (item_count(&(struct item_value){ITEM_M, item_root(item).bytes}) == 0)
-            return;
-    }
-    change->reply.has_item = true;
-    change->reply.item = field_of(item);
-}
-
-/* ---- local indexes ------------------------------------------------------------------------- */
-
-/* What the index with this number sorts the item by; false when it does not have the item. */
-static bool find_index_value(const struct row_change *change, size_t number, struct slice item,
-                             struct item_value *value)
-{
-    const Skein__Wire__TableAttribute *sort = change->command->index_sorts[number];
-    struct item_value attributes = attributes_of(item);
-
-    return item_find(&attributes, slice_text(sort->name), value);
-}
-
-static enum table_outcome check_index_values(const struct row_change *change, struct slice item)
-{
-    struct item_value value;
-
-    for (size_t i = 0; i < change->command->n_index_sorts; i++) {
-        if (!find_index_value(change, i, item, &value))
-            continue;
-        if (value.type != (enum item_type)change->command->index_sorts[i]->type)
-            return TABLE_INDEX_TYPE;
-        if (value.bytes.size == 0)
-            return TABLE_INDEX_EMPTY;
-        if (value.bytes.size > TABLE_SORT_BYTES_MAX)
-            return TABLE_INDEX_TOO_LARGE;
-    }
-    return TABLE_DONE;
-}
-
-static void put_index_key(const struct row_change *change, size_t number, struct slice item,
-                          struct buffer *key)
-{
-    struct item_value value;
-
-    buffer_clear(key);
-    if (find_index_value(change, number, item, &value))
-        table_key_put_index_row(key, change->key, change->command->hash_bytes, number, &value);
-}
-
-/* The index rows of the item that was there give way to those of the `new` one, if any. */
-static void change_indexes(struct row_change *change, struct slice new)
-{
-    struct buffer old_key = BUFFER_INIT(BUFFER_UNLIMITED);
-    struct buffer new_key = BUFFER_INIT(BUFFER_UNLIMITED);
-
-    for (size_t i = 0; i < change->command->n_index_sorts; i++) {
-        put_index_key(change, i, buffer_slice(&change->old), &old_key);
-        put_index_key(change, i, new, &new_key);
-        if (slice_equal(buffer_slice(&old_key), buffer_slice(&new_key)))
-            continue;
-        if (old_key.size > 0)
-            shard_delete(change->state, buffer_slice(&old_key));
-        if (new_key.size > 0)
-            shard_put(change->state, buffer_slice(&new_key), change->key);
-    }
-    buffer_close(&old_key);
-    buffer_close(&new_key);
-}
-
-/* ---- the changes --------------------------------------------------------------------------- */
-
-static enum table_outcome put_row(struct row_change *change)
-{
-    struct slice item = field(&change->command->item);
-    enum table_outcome outcome = check_index_values(change, item);
-
-    if (outcome != TABLE_DONE)
-        return outcome;
-    if (change->command->wants_sizes)
-        change->reply.new_bytes = item_size_whole(item);
-    fill_returns(change, item);
-    change_indexes(change, item);
-    shard_put(change->state, change->key, item);
-    return TABLE_DONE;
-}
-
-static enum table_outcome delete_row(struct row_change *change)
-{
-    fill_returns(change, slice_of(NULL, 0));
-    change_indexes(change, slice_of(NULL, 0));
-    shard_delete(change->state, change->key);
-    return TABLE_DONE;
-}
-
-static enum table_outcome update_row(struct row_change *change)
-{
-    struct slice before = buffer_slice(&change->old);
-    enum item_update_fault fault;
-    enum table_outcome outcome;
-
-    if (before.size == 0 && !change->command->may_create)
-        return TABLE_DONE;
-    if (before.size == 0)
-        before = field(&change->command->item);
-    if (change->command->update.len == 0) {
-        buffer_put_slice(&change->new, before);
-    } else {
-        fault = item_update_apply(field(&change->command->update), before, &change->new);
-        if (fault == ITEM_UPDATE_MALFORMED)
-            return TABLE_MALFORMED;
-        if (fault != ITEM_UPDATE_OK)
-            return (enum table_outcome)(TABLE_UPDATE_FAULT + (int)fault);
-    }
-    outcome = check_index_values(change, buffer_slice(&change->new));
-    if (outcome != TABLE_DONE)
-        return outcome;
-    change->reply.new_bytes = item_size_whole(buffer_slice(&change->new));
-    fill_returns(change, buffer_slice(&change->new));
-    change_indexes(change, buffer_slice(&change->new));
-    shard_put(change->state, change->key, buffer_slice(&change->new));
-    return TABLE_DONE;
-}
-
-static enum table_outcome change_row(struct row_change *change)
-{
-    enum table_command_kind kind = (enum table_command_kind)change->command->kind;
-    enum table_outcome outcome;
-
-    if (kind != TABLE_DELETE && item_check(field(&change->command->item)) != OK)
-        return TABLE_MALFORMED;
-    if (needs_old(change->command)) {
-        outcome = load_old(change);
-        if (outcome == TABLE_DONE)
-            outcome = check_condition(change);
-        if (outcome != TABLE_DONE)
-            return outcome;
-    }
-    if (kind == TABLE_PUT)
-        return put_row(change);
-    return kind == TABLE_DELETE ? delete_row(change) : update_row(change);
+    table_reply_put(reply, &message);
 }
 
 static void apply_row(struct shard_state *state, const Skein__Wire__TableCommand *command,
                       struct buffer *reply)
 {
-    struct row_change change = {.state = state,
-                                .command = command,
-                                .key = field(&command->key),
-                                .old = BUFFER_INIT(BUFFER_UNLIMITED),
-                                .new = BUFFER_INIT(BUFFER_UNLIMITED),
-                                .parts = BUFFER_INIT(BUFFER_UNLIMITED)};
+    struct table_row row;
 
-    skein__wire__table_reply__init(&change.reply);
-    change.reply.outcome = change_row(&change);
-    put_reply(reply, &change.reply);
-    buffer_close(&change.old);
-    buffer_close(&change.new);
-    buffer_close(&change.parts);
+    table_row_open(&row, state, command);
+    row.reply.outcome = table_row_decide(&row);
+    if (row.reply.outcome == TABLE_DONE)
+        table_row_store(&row);
+    table_reply_put(reply, &row.reply);
+    table_row_close(&row);
 }
 
 /* ---- dropping a table, a piece at a time ---------------------------------------------------- */
@@ -320,19 +70,7 @@ static void apply_drop(struct shard_state *state, const Skein__Wire__TableComman
         shard_delete(state, reader_bytes(&reader, size));
     }
     buffer_close(&keys);
-    put_reply(reply, &message);
-}
-
-static bool is_row_key(struct slice key)
-{
-    return key.size > 1 + TABLE_ID_BYTES && key.size <= TABLE_KEY_BYTES_MAX;
-}
-
-static bool is_row_command(const Skein__Wire__TableCommand *command)
-{
-    return command->kind >= TABLE_PUT && command->kind <= TABLE_UPDATE &&
-           is_row_key(field(&command->key)) && command->n_index_sorts <= TABLE_INDEXES_MAX &&
-           command->hash_bytes <= command->key.len - 1 - TABLE_ID_BYTES;
+    table_reply_put(reply, &message);
 }
 
 static void table_engine_apply(struct shard_state *state, const struct shard_moment *moment,
@@ -342,7 +80,7 @@ static void table_engine_apply(struct shard_state *state, const struct shard_mom
         skein__wire__table_command__unpack(NULL, bytes.size, bytes.data);
 
     (void)moment;
-    if (command != NULL && is_row_command(command))
+    if (command != NULL && table_row_is_command(command))
         apply_row(state, command, reply);
     else if (command != NULL && command->kind == TABLE_DROP &&
              command->key.len == 1 + TABLE_ID_BYTES && command->row_limit > 0)
@@ -399,7 +137,7 @@ static void read_row(struct shard_state *state, const Skein__Wire__TableQuery *q
     } else if (rc != ERR_NOT_FOUND) {
         message.outcome = TABLE_CORRUPT;
     }
-    put_reply(reply, &message);
+    table_reply_put(reply, &message);
     buffer_close(&row);
     buffer_close(&part);
 }
@@ -488,7 +226,7 @@ static enum table_outcome read_at_cursor(struct page *page, struct shard_state *
     *item = shard_cursor_value(page->cursor);
     if (page->query->is_index) {
         buffer_clear(&page->row);
-        if (!is_row_key(*item) || shard_get(state, *item, &page->row) != OK)
+        if (!table_row_is_key(*item) || shard_get(state, *item, &page->row) != OK)
             return TABLE_CORRUPT;
         *item = buffer_slice(&page->row);
     }
@@ -558,7 +296,7 @@ static void read_range(struct shard_state *state, const Skein__Wire__TableQuery 
             put_projected(&page.position, buffer_slice(&page.last), &page.position_paths);
             page.reply.position = field_of(buffer_slice(&page.position));
         }
-        put_reply(reply, &page.reply);
+        table_reply_put(reply, &page.reply);
     } else {
         put_outcome(reply, outcome);
     }
@@ -575,7 +313,7 @@ static void table_engine_read(struct shard_state *state, struct slice bytes, str
     struct arena arena;
 
     arena_init(&arena);
-    if (query != NULL && query->kind == TABLE_GET && is_row_key(field(&query->key)))
+    if (query != NULL && query->kind == TABLE_GET && table_row_is_key(field(&query->key)))
         read_row(state, query, &arena, reply);
     else if (query != NULL && query->kind == TABLE_RANGE && query->key.len > TABLE_ID_BYTES &&
              query->end.len > 0)

@@ -12,7 +12,8 @@ enum table_command_kind { /* on the wire: never renumber */
                           TABLE_PUT = 1,
                           TABLE_DELETE = 2,
                           TABLE_UPDATE = 3,
-                          TABLE_DROP = 4
+                          TABLE_DROP = 4,
+                          TABLE_CHECK = 5 /* only its condition; part of a transaction */
 };
 
 enum table_query_kind { TABLE_GET = 1, TABLE_RANGE = 2 };
