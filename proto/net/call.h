@@ -20,6 +20,8 @@ enum call_method { /* on the wire: never renumber */
                    CALL_ADMIN = 6,
                    CALL_SHARD_STATUS = 7,
                    CALL_INVOKE_CANCEL = 8,
+                   CALL_LINKS = 10,
+                   CALL_PROVISIONED = 9,
                    CALL_METHOD_COUNT = 32
 };
 
