@@ -333,6 +333,8 @@ static void listen_to_others(struct controller *controller)
     calls_handle(controller->calls, CALL_REGISTER, controller, on_register);
     calls_handle(controller->calls, CALL_CATALOGUE_UPDATE, controller, on_update);
     calls_handle(controller->calls, CALL_ADMIN, controller, on_admin);
+    if (controller->options.links != NULL)
+        link_rules_serve(controller->options.links, controller->calls);
     controller->link_watcher =
         (struct env_link_watcher){.user = controller, .on_up = link_on_up, .on_down = link_on_down};
     env->link->watch(env, &controller->link_watcher);

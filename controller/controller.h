@@ -10,6 +10,7 @@
 
 #include "controller/planner.h"
 #include "proto/env/env.h"
+#include "proto/net/link_rules.h"
 
 #define CONTROLLER_GROUP_ID 1
 
@@ -25,6 +26,7 @@ struct controller_options {
     uint32_t heartbeat_ms; /* of Raft: 100 */
     uint32_t election_ms;  /* 1000 */
     struct planner_options planner;
+    struct link_rules *links; /* others may set them; NULL = they may not */
     void *user;
     /* State could not be written: the process must stop acting at once. */
     void (*on_fatal)(void *user, enum error rc, const char *why);

@@ -41,6 +41,7 @@ struct daemon {
     const struct cluster_process *self; /* in `cluster` */
     uv_loop_t loop;
     struct env *env;
+    struct link_rules *links;
     struct controller *controller;
     uv_signal_t terminate;
     uv_signal_t interrupt;
@@ -93,7 +94,7 @@ static void know(struct daemon *daemon, const struct cluster_process *process)
         return;
     env->link->peer_set(env, process->id, process->endpoint, process->public_key);
     if (delay_us > 0)
-        shim_set(env_uv_shim(env), process->id, delay_us, 0, false);
+        link_rules_base(daemon->links, process->id, delay_us);
 }
 
 static void know_all(struct daemon *daemon, const struct cluster_file *cluster)
@@ -214,7 +215,11 @@ static enum error open_env(struct daemon *daemon, char why[ERROR_WHY_BYTES])
                                               .public_key = daemon->self->public_key,
                                               .secret_key = daemon->settings.curve_secret}};
 
-    return env_uv_open(&daemon->loop, &options, &daemon->env, why);
+    enum error rc = env_uv_open(&daemon->loop, &options, &daemon->env, why);
+
+    if (rc == OK)
+        daemon->links = link_rules_new(daemon->env, env_uv_shim(daemon->env));
+    return rc;
 }
 
 static struct controller *start_controller(struct daemon *daemon)
@@ -240,6 +245,7 @@ static struct controller *start_controller(struct daemon *daemon)
                                          : (uint32_t)daemon->cluster.node_count;
     options.planner.birth_wait_ms = settings->birth_wait_ms;
     options.planner.repair_after_ms = settings->repair_after_ms;
+    options.links = daemon->links;
     options.user = daemon;
     options.on_fatal = on_fatal;
     return controller_new(daemon->env, &options);
@@ -263,6 +269,7 @@ static void close_all(struct daemon *daemon)
     if (daemon->env != NULL)
         env_uv_stop(daemon->env);
     controller_free(daemon->controller);
+    link_rules_free(daemon->links);
     env_uv_close(daemon->env);
     uv_walk(&daemon->loop, close_handle, NULL);
     (void)uv_run(&daemon->loop, UV_RUN_DEFAULT);

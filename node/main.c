@@ -49,6 +49,7 @@ struct program {
     const struct cluster_process *self;
     uint64_t controller_ids[CLUSTER_FILE_CONTROLLERS_MAX];
     struct env *env;
+    struct link_rules *links;
     struct process *sandboxes;
     struct node *node;
     struct http_server *server;
@@ -133,6 +134,7 @@ static void close_all(struct program *program)
     if (program->server != NULL)
         http_server_free(program->server);
     node_free(program->node);
+    link_rules_free(program->links);
     env_uv_close(program->env);
     (void)uv_run(&program->loop, UV_RUN_DEFAULT);
     (void)uv_loop_close(&program->loop);
@@ -188,7 +190,7 @@ static void know_peers(struct program *program, const struct cluster_process *pr
             continue;
         env->link->peer_set(env, processes[i].id, processes[i].endpoint, processes[i].public_key);
         if (delay_us > 0)
-            shim_set(env_uv_shim(env), processes[i].id, delay_us, 0, false);
+            link_rules_base(program->links, processes[i].id, delay_us);
     }
 }
 
@@ -199,7 +201,7 @@ static void on_peer(void *user, uint64_t id, const char *region)
     uint64_t delay_us = wan_delay_us(program->settings.wan, program->self->region, region);
 
     if (delay_us > 0 && cluster_file_find(&program->file, id) == NULL)
-        shim_set(env_uv_shim(program->env), id, delay_us, 0, false);
+        link_rules_base(program->links, id, delay_us);
 }
 
 static enum error open_env(struct program *program, char why[ERROR_WHY_BYTES])
@@ -216,6 +218,7 @@ static enum error open_env(struct program *program, char why[ERROR_WHY_BYTES])
 
     if (rc != OK)
         return rc;
+    program->links = link_rules_new(program->env, env_uv_shim(program->env));
     know_peers(program, program->file.nodes, program->file.node_count);
     know_peers(program, program->file.controllers, program->file.controller_count);
     return OK;
@@ -284,6 +287,7 @@ static enum error open_node(struct program *program, char why[ERROR_WHY_BYTES])
         .user = program,
         .on_peer = on_peer,
         .sandbox_tier = sandbox_tier,
+        .links = program->links,
         .on_fatal = on_fatal,
     };
 

@@ -6,6 +6,7 @@
 #include "node/aws/sts.h"
 #include "node/node_code.h"
 #include "node/node_invoke.h"
+#include "node/node_links.h"
 #include "node/node_reset.h"
 #include "node/node_status.h"
 #include "node/object/blob_engine.h"
@@ -53,6 +54,7 @@ struct node {
     struct view_listener function_listener;
     struct view_listener version_listener;
     struct view_listener peer_listener;
+    struct node_links links;
     struct node_resets resets;
 };
 
@@ -219,6 +221,7 @@ static enum error open_replication(struct node *node)
     registration_put(node, &registration);
     view.registration = buffer_slice(&registration);
     node->calls = calls_new(node->env);
+    node_links_serve(&node->links, node->calls);
     rc = host_open(node->env, &host, &node->host);
     if (rc == OK)
         rc = view_open(node->env, node->calls, &view, &node->view);
@@ -291,6 +294,11 @@ static void on_admin(void *user, struct aws_request *request)
             SLICE_LITERAL("{\"message\":\"POST, and only with --insecure-any-key\"}\n"));
         return;
     }
+    if (slice_equal_text(request->exchange->path, "/_skein/links")) {
+        node_links_on_request(&node->links, request->identity != NULL || node->options.any_key,
+                              request->exchange);
+        return;
+    }
     const struct node_status parts = {
         .env = node->env,
         .name = node->options.name,
@@ -352,6 +360,7 @@ enum error node_open(struct env *env, const struct node_options *options, char w
 
     node->env = env;
     node_resets_init(&node->resets);
+    node_links_init(&node->links, env, options->links);
     node->options = *options;
     rc = identity_load(node);
     if (rc == OK)
@@ -374,6 +383,7 @@ void node_free(struct node *node)
     if (node == NULL)
         return;
     node_resets_close(&node->resets);
+    node_links_close(&node->links);
     apigateway_free(node->apigateway);
     lambda_free(node->lambda);
     dynamodb_free(node->dynamodb);

@@ -11,6 +11,7 @@
 #include "node/http/http.h"
 #include "node/sandbox/pool.h"
 #include "proto/env/env.h"
+#include "proto/net/link_rules.h"
 
 struct node;
 
@@ -38,6 +39,7 @@ struct node_options {
     void (*on_peer)(void *user, uint64_t id, const char *region);
     /* How well functions are isolated here, in words; for the status. */
     const char *(*sandbox_tier)(void *user);
+    struct link_rules *links; /* POST /_skein/links sets them; NULL = there are none to set */
     void *user;
     /* A store or the journal failed: the process must end at once and not touch its data. */
     void (*on_fatal)(void *user, enum error rc, const char *why);
