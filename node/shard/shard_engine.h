@@ -31,6 +31,7 @@ struct shard_engine {
     void (*apply)(struct shard_state *state, const struct shard_moment *moment,
                   struct slice command, struct buffer *reply);
     void (*read)(struct shard_state *state, struct slice query, struct buffer *reply);
+    void (*forget)(void *memory); /* frees what shard_memory had; NULL when nothing is ever kept */
 };
 
 /* ERR_NOT_FOUND. Appends to `value`. Sees what this and earlier commands put. */
@@ -43,6 +44,12 @@ void shard_delete(struct shard_state *state, struct slice key);
  * command's first put, and costs a write of what is gathered. Put nothing while one is open. */
 struct shard_cursor;
 struct shard_cursor *shard_cursor_open(struct shard_state *state);
+/* A pointer of the engine's own, NULL at first and whenever the state was replaced: for what
+ * follows from the state alone and is wanted often. */
+void **shard_memory(struct shard_state *state);
+/* Inside apply only: this entry left work that the node of the leader does in the background. */
+void shard_signal(struct shard_state *state);
+
 void shard_cursor_close(struct shard_cursor *cursor);
 void shard_cursor_seek(struct shard_cursor *cursor, struct slice key);      /* first key >= */
 void shard_cursor_seek_last(struct shard_cursor *cursor, struct slice key); /* last key <= */

@@ -359,6 +359,7 @@ static void slot_open(struct shard_host *shards, Skein__Wire__Shard *record)
         .engines = shards->options.engines,
         .user = shards->options.user,
         .on_fatal = shards->options.on_fatal,
+        .on_signal = shards->options.on_signal,
     };
     struct slot *slot = check_calloc(1, sizeof(*slot));
     enum error rc;

@@ -24,6 +24,7 @@ struct shard_host_options {
     const struct shard_engine *const *engines; /* SHARD_ENGINE_COUNT, borrowed */
     void *user;
     void (*on_fatal)(void *user, enum error rc, const char *why);
+    void (*on_signal)(void *user, uint32_t shard); /* as in shard_replica.h */
 };
 
 /* Serves CALL_SHARD_WRITE, CALL_SHARD_READ and CALL_SHARD_STATUS from now on. */

@@ -273,6 +273,10 @@ static void machine_apply(void *user, uint64_t index, uint64_t term, struct slic
     (void)term;
     if (rc != OK)
         fatal(replica, rc, "its store failed while an entry was applied");
+    if (replica->state.is_signalled && replica->on_signal != NULL &&
+        group_is_leader(replica->group))
+        replica->on_signal(replica->user, replica->shard);
+    replica->state.is_signalled = false;
     if (index % SHARD_REPLICA_HASH_EVERY == 0)
         replica->hashes[index / SHARD_REPLICA_HASH_EVERY % SHARD_REPLICA_HASHES] =
             (struct shard_replica_hash){index, replica->state.hash};
@@ -392,6 +396,7 @@ enum error shard_replica_open(struct shard_replica *replica, struct env *env, st
         .batch = BUFFER_INIT(BUFFER_UNLIMITED),
         .user = options->user,
         .on_fatal = options->on_fatal,
+        .on_signal = options->on_signal,
     };
     list_init(&replica->batch_pending);
     list_init(&replica->proposals);

@@ -58,6 +58,7 @@ struct shard_replica {
     uint64_t leader_since_us;
     void *user;
     void (*on_fatal)(void *user, enum error rc, const char *why);
+    void (*on_signal)(void *user, uint32_t shard);
 };
 
 struct shard_replica_options {
@@ -68,6 +69,9 @@ struct shard_replica_options {
     const struct shard_engine *const *engines;
     void *user;
     void (*on_fatal)(void *user, enum error rc, const char *why);
+    /* An engine signalled (shard_signal) while this replica led; may be NULL. Inside apply: only
+     * note it. */
+    void (*on_signal)(void *user, uint32_t shard);
 };
 
 /* `replica` must not move until closed. */

@@ -1,12 +1,12 @@
 #include "node/shard/shard_router.h"
 
+#include "node/shard/shard_choice.h"
 #include "node/shard/shard_message.h"
 #include "proto/base/check.h"
 #include "proto/base/log.h"
 #include "proto/wire/catalogue.pb-c.h"
 
 #include <stdio.h>
-#include <xxhash.h>
 
 /* One attempt waits so long for its answer before another replica is asked. Longer than an ordinary
  * failover, so that it is the exception. */
@@ -184,10 +184,8 @@ uint32_t shard_router_shard_count(const struct shard_router *router)
 uint32_t shard_router_shard_of(const struct shard_router *router, struct slice resource,
                                struct slice partition_key)
 {
-    uint64_t seed = XXH64(resource.data, resource.size, 0);
-
     CHECK(router->shard_count > 0);
-    return (uint32_t)(XXH64(partition_key.data, partition_key.size, seed) % router->shard_count);
+    return shard_choice(router->shard_count, resource, partition_key);
 }
 
 uint64_t shard_router_leader(const struct shard_router *router, uint32_t shard)

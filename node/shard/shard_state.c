@@ -180,6 +180,10 @@ void shard_state_close(struct shard_state *state)
     arena_close(&state->arena);
     buffer_close(&state->key);
     free(state->writes);
+    for (size_t i = 0; i < SHARD_ENGINE_COUNT; i++)
+        if (state->memories[i] != NULL)
+            state->engines[i]->forget(state->memories[i]);
+    memset(state->memories, 0, sizeof(state->memories));
     state->writes = NULL;
     state->write_count = 0;
     state->write_capacity = 0;

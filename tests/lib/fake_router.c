@@ -1,9 +1,8 @@
 #include "tests/lib/fake_router.h"
 
+#include "node/shard/shard_choice.h"
 #include "proto/base/check.h"
 #include "tests/lib/fake_state.h"
-
-#include <xxhash.h>
 
 #define REPLY_BYTES_MAX (16u << 20)
 
@@ -64,6 +63,9 @@ void fake_router_free(struct shard_router *router)
 void fake_router_add_engine(struct shard_router *router, const struct shard_engine *engine)
 {
     router->engines[engine->id] = engine;
+    fake_state_set_forget(router->nothing, engine->forget);
+    for (uint32_t shard = 0; shard < router->shard_count; shard++)
+        fake_state_set_forget(fake_router_state(router, shard, engine->id), engine->forget);
 }
 
 struct shard_state *fake_router_state(struct shard_router *router, uint32_t shard,
@@ -219,10 +221,13 @@ uint32_t shard_router_shard_count(const struct shard_router *router)
 uint32_t shard_router_shard_of(const struct shard_router *router, struct slice resource,
                                struct slice partition_key)
 {
-    uint64_t seed = XXH3_64bits(resource.data, resource.size);
+    return shard_choice(router->shard_count, resource, partition_key);
+}
 
-    return (uint32_t)(XXH3_64bits_withSeed(partition_key.data, partition_key.size, seed) %
-                      router->shard_count);
+uint64_t shard_router_leader(const struct shard_router *router, uint32_t shard)
+{
+    (void)shard;
+    return env_self(router->env);
 }
 
 void fake_router_fail(struct shard_router *router, size_t skip, enum error rc, bool is_applied)

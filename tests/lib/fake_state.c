@@ -13,6 +13,9 @@ struct shard_state {        /* of one engine in one shard */
     size_t cursors;      /* open ones: nothing may be put meanwhile */
     bool tells_commands; /* fake_state_begin_command is called */
     size_t writes;       /* of the command at hand */
+    uint64_t changes;    /* ever */
+    void *memory;        /* the engine's */
+    void (*forget)(void *memory);
 };
 
 struct shard_cursor {
@@ -59,6 +62,7 @@ void shard_put(struct shard_state *state, struct slice key, struct slice value)
 
     CHECK(state->cursors == 0);
     state->writes++;
+    state->changes++;
     if (!state_has(state, index, key)) {
         state->records =
             check_realloc(state->records, (state->count + 1) * sizeof(*state->records));
@@ -81,6 +85,7 @@ void shard_delete(struct shard_state *state, struct slice key)
 
     CHECK(state->cursors == 0);
     state->writes++;
+    state->changes++;
     if (!state_has(state, index, key))
         return;
     buffer_close(&state->records[index].key);
@@ -141,6 +146,7 @@ void shard_cursor_seek(struct shard_cursor *cursor, struct slice key)
 void shard_cursor_seek_last(struct shard_cursor *cursor, struct slice key)
 {
     cursor->index = state_seek(cursor->state, key);
+    fake_state_forget(state);
     if (state_has(cursor->state, cursor->index, key))
         cursor->index++;
     cursor->is_valid = cursor->index > 0;

@@ -11,6 +11,10 @@ void fake_state_free(struct shard_state *state);
 /* Before each command and each query: then a cursor that is opened after the command's first put is
  * caught, which the real state does not allow either. */
 void fake_state_begin_command(struct shard_state *state);
+/* Frees what the engine keeps in memory; needed when it keeps anything. */
+void fake_state_set_forget(struct shard_state *state, void (*forget)(void *memory));
+/* As when a node starts again: the engine's memory goes, the records stay. */
+void fake_state_forget(struct shard_state *state);
 size_t fake_state_count(const struct shard_state *state); /* keys */
 
 #endif
