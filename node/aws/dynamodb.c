@@ -273,9 +273,16 @@ static const char *update_fault_text(enum item_update_fault fault)
     return NULL;
 }
 
+const char *dynamodb_outcome_text(enum table_outcome outcome)
+{
+    if (outcome > TABLE_UPDATE_FAULT && outcome <= TABLE_UPDATE_FAULT + ITEM_UPDATE_TOO_LARGE)
+        return update_fault_text((enum item_update_fault)(outcome - TABLE_UPDATE_FAULT));
+    return index_fault_text(outcome);
+}
+
 void dynamodb_fail_outcome(struct dynamodb_call *call, const Skein__Wire__TableReply *reply)
 {
-    const char *text = index_fault_text((enum table_outcome)reply->outcome);
+    const char *text = dynamodb_outcome_text((enum table_outcome)reply->outcome);
 
     if (reply->outcome == TABLE_CONDITION_FAILED) {
         struct buffer item = BUFFER_INIT(BUFFER_UNLIMITED);
@@ -293,8 +300,6 @@ void dynamodb_fail_outcome(struct dynamodb_call *call, const Skein__Wire__TableR
     if (reply->outcome == TABLE_UPDATE_FAULT + ITEM_UPDATE_WRONG_TYPE &&
         dynamodb_member(call, "AttributeUpdates") != NULL)
         text = "Type mismatch for attribute to update";
-    else if (reply->outcome > TABLE_UPDATE_FAULT)
-        text = update_fault_text((enum item_update_fault)(reply->outcome - TABLE_UPDATE_FAULT));
     if (text != NULL) {
         dynamodb_invalid(call, text);
         return;

@@ -5,6 +5,7 @@
 
 #include "node/aws/dynamodb.h"
 #include "node/aws/dynamodb_shape.h"
+#include "node/table/table_engine.h"
 #include "node/table/table_key.h"
 #include "proto/base/json_write.h"
 #include "proto/base/map.h"
@@ -74,6 +75,8 @@ void dynamodb_invalid(struct dynamodb_call *call, const char *message);
 void dynamodb_fail(struct dynamodb_call *call, enum error rc);
 /* An outcome of the table engine (table_engine.h) other than TABLE_DONE. */
 void dynamodb_fail_outcome(struct dynamodb_call *call, const Skein__Wire__TableReply *reply);
+/* The service's words for a change that the item does not allow; NULL for any other outcome. */
+const char *dynamodb_outcome_text(enum table_outcome outcome);
 
 /* ---- the request ---- */
 
