@@ -456,6 +456,17 @@ void shard_delete(struct shard_state *state, struct slice key)
     put(state, key, slice_of(NULL, 0), true);
 }
 
+void **shard_memory(struct shard_state *state)
+{
+    return &state->memories[state->engine];
+}
+
+void shard_signal(struct shard_state *state)
+{
+    CHECK(state->is_applying);
+    state->is_signalled = true;
+}
+
 struct shard_cursor {
     struct shard_state *state;
     struct env *env;

@@ -60,6 +60,9 @@ struct shard_state {
     enum shard_engine_id engine; /* whose turn it is: prefix of the keys */
     bool has_put;
     struct buffer key; /* the one at hand, with its prefix; reused */
+
+    void *memories[SHARD_ENGINE_COUNT]; /* shard_memory */
+    bool is_signalled;                  /* by an engine; whoever looks takes it back */
 };
 
 /* What apply tells about each command, in order. */
