@@ -36,20 +36,24 @@ struct shard_engine {
 
 /* ERR_NOT_FOUND. Appends to `value`. Sees what this and earlier commands put. */
 enum error shard_get(struct shard_state *state, struct slice key, struct buffer *value);
+/* Of a key, or of another that looks alike: the entry that changed it last, or a later one. So when
+ * two strong reads are told the same, nothing changed it in between, whichever replicas answered.
+ * Not part of the replicated state: only for replies to queries. */
+uint64_t shard_changed(struct shard_state *state, struct slice key);
 /* Inside apply only. The bytes are copied. */
 void shard_put(struct shard_state *state, struct slice key, struct slice value);
 void shard_delete(struct shard_state *state, struct slice key);
 
-/* Walk keys in byte order. Sees what earlier commands put; inside apply it is opened before the
- * command's first put, and costs a write of what is gathered. Put nothing while one is open. */
-struct shard_cursor;
-struct shard_cursor *shard_cursor_open(struct shard_state *state);
 /* A pointer of the engine's own, NULL at first and whenever the state was replaced: for what
  * follows from the state alone and is wanted often. */
 void **shard_memory(struct shard_state *state);
 /* Inside apply only: this entry left work that the node of the leader does in the background. */
 void shard_signal(struct shard_state *state);
 
+/* Walk keys in byte order. Sees what earlier commands put; inside apply it is opened before the
+ * command's first put, and costs a write of what is gathered. Put nothing while one is open. */
+struct shard_cursor;
+struct shard_cursor *shard_cursor_open(struct shard_state *state);
 void shard_cursor_close(struct shard_cursor *cursor);
 void shard_cursor_seek(struct shard_cursor *cursor, struct slice key);      /* first key >= */
 void shard_cursor_seek_last(struct shard_cursor *cursor, struct slice key); /* last key <= */

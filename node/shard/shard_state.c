@@ -101,9 +101,13 @@ enum error shard_state_reopen(struct shard_state *state, struct env *env, const 
     map_init(&state->overlay);
     buffer_init(&state->key, BUFFER_UNLIMITED);
     shard_replies_init(&state->replies);
+    state->changed = check_calloc(SHARD_STATE_CHANGED, sizeof(*state->changed));
     enum error rc = env->kv->open(env, path, &state->kv);
 
-    return rc == OK ? load(state) : rc;
+    if (rc == OK)
+        rc = load(state);
+    state->changed_floor = state->entry_index;
+    return rc;
 }
 
 /* The old one steps aside by name, so that one of the two is always there. */
@@ -176,14 +180,16 @@ void shard_state_close(struct shard_state *state)
         state->env->kv->close(state->env, state->kv);
     state->kv = NULL;
     shard_replies_close(&state->replies);
-    map_close(&state->overlay);
-    arena_close(&state->arena);
-    buffer_close(&state->key);
-    free(state->writes);
     for (size_t i = 0; i < SHARD_ENGINE_COUNT; i++)
         if (state->memories[i] != NULL)
             state->engines[i]->forget(state->memories[i]);
     memset(state->memories, 0, sizeof(state->memories));
+    map_close(&state->overlay);
+    arena_close(&state->arena);
+    buffer_close(&state->key);
+    free(state->changed);
+    state->changed = NULL;
+    free(state->writes);
     state->writes = NULL;
     state->write_count = 0;
     state->write_capacity = 0;
@@ -443,6 +449,7 @@ static void put(struct shard_state *state, struct slice key, struct slice value,
     CHECK(state->is_applying);
     put_raw(state, full, value, is_delete);
     note_change(state, is_delete ? ~key_hash : key_hash, value);
+    state->changed[key_hash % SHARD_STATE_CHANGED] = state->entry_index;
     state->has_put = true;
 }
 
@@ -465,6 +472,14 @@ void shard_signal(struct shard_state *state)
 {
     CHECK(state->is_applying);
     state->is_signalled = true;
+}
+
+uint64_t shard_changed(struct shard_state *state, struct slice key)
+{
+    struct slice full = engine_key(state, key);
+    uint64_t changed = state->changed[XXH3_64bits(full.data, full.size) % SHARD_STATE_CHANGED];
+
+    return changed > state->changed_floor ? changed : state->changed_floor;
 }
 
 struct shard_cursor {

@@ -25,6 +25,7 @@
 #define SHARD_STATE_MARKS 65536u                 /* after so many batches, one waits for the disk */
 #define SHARD_STATE_GATHER_BYTES_MAX (64u << 10) /* then it is handed over */
 #define SHARD_STATE_PATH_BYTES 64
+#define SHARD_STATE_CHANGED 16384u /* keys told apart by when they were changed */
 
 struct shard_state {
     struct env *env;
@@ -63,6 +64,10 @@ struct shard_state {
 
     void *memories[SHARD_ENGINE_COUNT]; /* shard_memory */
     bool is_signalled;                  /* by an engine; whoever looks takes it back */
+
+    /* for shard_changed */
+    uint64_t *changed;      /* by hash of the key: the last entry since the store was opened */
+    uint64_t changed_floor; /* what the store had then was changed by this entry at the latest */
 };
 
 /* What apply tells about each command, in order. */

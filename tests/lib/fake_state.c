@@ -95,6 +95,35 @@ void shard_delete(struct shard_state *state, struct slice key)
             (state->count - index) * sizeof(*state->records));
 }
 
+void **shard_memory(struct shard_state *state)
+{
+    return &state->memory;
+}
+
+void shard_signal(struct shard_state *state)
+{
+    (void)state;
+}
+
+void fake_state_set_forget(struct shard_state *state, void (*forget)(void *memory))
+{
+    state->forget = forget;
+}
+
+void fake_state_forget(struct shard_state *state)
+{
+    if (state->memory != NULL)
+        state->forget(state->memory);
+    state->memory = NULL;
+}
+
+/* Any change may be one of this key. */
+uint64_t shard_changed(struct shard_state *state, struct slice key)
+{
+    (void)key;
+    return state->changes;
+}
+
 struct shard_state *fake_state_new(void)
 {
     return check_calloc(1, sizeof(struct shard_state));
@@ -117,6 +146,7 @@ void fake_state_free(struct shard_state *state)
         buffer_close(&state->records[i].key);
         buffer_close(&state->records[i].value);
     }
+    fake_state_forget(state);
     free(state->records);
     free(state);
 }
@@ -146,7 +176,6 @@ void shard_cursor_seek(struct shard_cursor *cursor, struct slice key)
 void shard_cursor_seek_last(struct shard_cursor *cursor, struct slice key)
 {
     cursor->index = state_seek(cursor->state, key);
-    fake_state_forget(state);
     if (state_has(cursor->state, cursor->index, key))
         cursor->index++;
     cursor->is_valid = cursor->index > 0;
