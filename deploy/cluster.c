@@ -15,6 +15,8 @@
 #define CONTROLLER_MESH_PORT_FIRST 7501
 #define HTTP_PORT_FIRST 4571
 #define PORTS_TRIED 400
+#define CONTROLLER_ADDRESS_FIRST 101
+#define HOST_BYTES 32
 
 static const char *const region_names[] = {
     "us-east-1", "eu-west-1",      "ap-southeast-1", "us-west-2",  "eu-central-1",
@@ -220,6 +222,9 @@ static enum error write_daemon(const struct making *making, const struct cluster
     if (!is_controller)
         buffer_putf(&text, "access_key = %s\nsecret_key = %s\n", making->access_key,
                     making->access_secret);
+    if (!is_controller && making->plan->network != NULL)
+        buffer_putf(&text, "listen = %.*s\n", (int)strcspn(process->http_address, ":"),
+                    process->http_address);
     if (!is_controller && making->plan->any_key)
         buffer_put_text(&text, "insecure_any_key = true\n");
     if (making->plan->wan != NULL)
@@ -231,11 +236,27 @@ static enum error write_daemon(const struct making *making, const struct cluster
     return rc;
 }
 
+/* The ports of one machine are shared out; a machine of one's own has them all free. */
+static unsigned choose_port(const struct making *making, unsigned *next)
+{
+    return making->plan->network != NULL ? *next : take_port(&making->ports, next);
+}
+
+static void write_host(const struct making *making, unsigned region, unsigned last,
+                       char host[HOST_BYTES])
+{
+    if (making->plan->network != NULL)
+        (void)snprintf(host, HOST_BYTES, "%.7s.%u.%u", making->plan->network, region, last);
+    else
+        (void)snprintf(host, HOST_BYTES, "127.0.0.1");
+}
+
 static enum error add_process(struct making *making, unsigned number, unsigned count,
                               bool is_controller)
 {
     unsigned region = number * making->plan->regions / count;
-    unsigned port = take_port(&making->ports, &making->mesh_port);
+    unsigned port = choose_port(making, &making->mesh_port);
+    char host[HOST_BYTES];
     struct cluster_process process = {
         .id = is_controller ? CLUSTER_FILE_CONTROLLER_ID_MIN + 1 + number : 1 + number};
     enum error rc = keys_make_curve(process.public_key, making->secret);
@@ -245,13 +266,14 @@ static enum error add_process(struct making *making, unsigned number, unsigned c
     (void)snprintf(process.name, sizeof(process.name), "%s-%u",
                    is_controller ? "controller" : "node", number + 1);
     (void)snprintf(process.region, sizeof(process.region), "%s", region_names[region]);
-    (void)snprintf(process.endpoint, sizeof(process.endpoint), "tcp://127.0.0.1:%u", port);
+    write_host(making, region, (is_controller ? CONTROLLER_ADDRESS_FIRST : 1) + number, host);
+    (void)snprintf(process.endpoint, sizeof(process.endpoint), "tcp://%s:%u", host, port);
     if (!is_controller) {
-        unsigned http_port = take_port(&making->ports, &making->http_port);
+        unsigned http_port = choose_port(making, &making->http_port);
 
         if (http_port == 0)
             rc = ERR_NO_CAPACITY;
-        (void)snprintf(process.http_address, sizeof(process.http_address), "127.0.0.1:%u",
+        (void)snprintf(process.http_address, sizeof(process.http_address), "%s:%u", host,
                        http_port);
     }
     if (rc == OK)
@@ -279,6 +301,17 @@ static enum error write_shared(struct making *making)
     return rc;
 }
 
+/* "10.77" */
+static bool is_network(const char *text)
+{
+    unsigned high;
+    unsigned low;
+    char rest;
+
+    return strlen(text) <= 7 && sscanf(text, "%3u.%3u%c", &high, &low, &rest) == 2 && high > 0 &&
+           high < 224 && low < 256;
+}
+
 static enum error check_plan(const struct cluster_plan *plan, char why[ERROR_WHY_BYTES])
 {
     const char *complaint = NULL;
@@ -291,6 +324,8 @@ static enum error check_plan(const struct cluster_plan *plan, char why[ERROR_WHY
         complaint = "--controllers must be odd, 1 to 9: an even number survives no more losses";
     else if (plan->replicas > plan->nodes)
         complaint = "--replicas must not be more than the nodes";
+    else if (plan->network != NULL && !is_network(plan->network))
+        complaint = "--network must be two numbers, as 10.77";
     if (complaint == NULL)
         return OK;
     (void)snprintf(why, ERROR_WHY_BYTES, "%s", complaint);
@@ -303,6 +338,8 @@ static enum error check_port(const struct making *making, char why[ERROR_WHY_BYT
     unsigned port = making->plan->port;
     const char *owner = ports_owner(&making->ports, port);
 
+    if (making->plan->network != NULL)
+        return OK;
     if (owner != NULL)
         (void)snprintf(why, ERROR_WHY_BYTES,
                        "port %u belongs to the cluster in %.70s: give another --port, or take "
@@ -363,7 +400,7 @@ enum error cluster_make(const char *data, const struct cluster_plan *plan,
             (void)snprintf(why, ERROR_WHY_BYTES, "cannot make a cluster in %.80s: %s", data,
                            error_text(rc));
     }
-    ports_close(&making.ports, data, rc == OK);
+    ports_close(&making.ports, data, rc == OK && plan->network == NULL);
     cluster_file_close(&making.file);
     return rc;
 }

@@ -2,7 +2,10 @@
  *
  *   DATA/cluster.conf    who is in it (proto/base/cluster_file.h)
  *   DATA/credentials     the access key pair, for people and tools (0600)
- *   DATA/NAME/           one daemon (daemon.h) */
+ *   DATA/NAME/           one daemon (daemon.h)
+ *
+ * Or, for one that spans several: with a network in its plan every process has an address of its
+ * own. Whoever makes those addresses says with DATA/NAME/launch how to start a process there. */
 
 #ifndef DEPLOY_CLUSTER_H
 #define DEPLOY_CLUSTER_H
@@ -35,6 +38,9 @@ struct cluster_plan { /* of a new one */
     uint16_t port;
     bool any_key;
     const char *wan; /* "us-east-1:eu-west-1=80ms,..." or NULL */
+    /* "10.77": node N of region R (from 0) has the address 10.77.R.N, controller N 10.77.R.(100+N),
+     * and all of them the same ports; NULL: everything is on 127.0.0.1. */
+    const char *network;
 };
 
 /* With parents; OK when it is there. */

@@ -100,6 +100,7 @@ static enum error program_path(const struct daemon *daemon, char path[PATH_BYTES
 static void become(const struct daemon *daemon, const char *program, int pid_file, int told)
 {
     char conf[PATH_BYTES];
+    char launch[PATH_BYTES];
     char log[PATH_BYTES];
     char pid[16];
     int size = snprintf(pid, sizeof(pid), "%-10d\n", (int)getpid());
@@ -107,6 +108,7 @@ static void become(const struct daemon *daemon, const char *program, int pid_fil
     int out;
 
     path_of(daemon, "daemon.conf", conf);
+    path_of(daemon, "launch", launch);
     path_of(daemon, "log", log);
     out = open(log, O_WRONLY | O_CREAT | O_APPEND | O_CLOEXEC, 0600);
     if (setsid() >= 0 && null >= 0 && out >= 0 && pwrite(pid_file, pid, (size_t)size, 0) == size &&
@@ -117,6 +119,8 @@ static void become(const struct daemon *daemon, const char *program, int pid_fil
         (void)unsetenv("SKEIN_ID");
         (void)unsetenv("SKEIN_DATA");
         (void)unsetenv("SKEIN_CLUSTER");
+        if (access(launch, X_OK) == 0)
+            (void)execl(launch, launch, program, "--config", conf, (char *)NULL);
         (void)execl(program, program, "--config", conf, (char *)NULL);
     }
     (void)!write(told, "", 1);

@@ -2,7 +2,11 @@
  *
  * Each has a folder DATA/NAME with its configuration (daemon.conf), its log (log), its process id
  * (pid) and its own data (data/). A pid is believed only while /proc says that the process runs
- * with this folder's configuration, so a recycled number is never signalled. */
+ * with this folder's configuration, so a recycled number is never signalled.
+ *
+ * Where there is an executable file DATA/NAME/launch, it is started instead, with the command line
+ * as its arguments, and has to become that process: it is where a namespace is entered, or a
+ * processor chosen. */
 
 #ifndef DEPLOY_DAEMON_H
 #define DEPLOY_DAEMON_H

@@ -31,6 +31,7 @@ struct load_client {
     struct list waiting; /* requests without a connection */
     struct list connections;
     size_t connection_count;
+    size_t connections_min;
     size_t connections_max;
     bool is_closing;
     bool is_timer_closed;
@@ -229,7 +230,7 @@ static void serve(struct load_client *client)
     LIST_EACH(&client->waiting, link)
     waiting++;
     while ((connecting < waiting && client->connection_count < client->connections_max) ||
-           client->connection_count < CONNECTIONS_MIN) {
+           client->connection_count < client->connections_min) {
         connection_new(client);
         connecting++;
     }
@@ -265,6 +266,7 @@ struct load_client *load_client_new(uv_loop_t *loop, const char *host, uint16_t 
 
     client->loop = loop;
     client->connections_max = connections_max;
+    client->connections_min = connections_max < CONNECTIONS_MIN ? connections_max : CONNECTIONS_MIN;
     list_init(&client->waiting);
     list_init(&client->connections);
     CHECK(uv_ip4_addr(host, port, &client->address) == 0);

@@ -45,6 +45,10 @@ static const char help[] =
     "           [--wan us-east-1:eu-west-1=80ms,...] [--insecure-any-key]\n"
     "                          make a cluster, or start the one that is there; waits until it "
     "answers\n"
+    "  skein make --network 10.77 [as up]\n"
+    "                          write the files of a new one whose processes have addresses of "
+    "their own;\n"
+    "                          start nothing\n"
     "  skein env               what to export: eval \"$(skein env)\"\n"
     "  skein status            regions, nodes, leaders, lag, and what is wrong if anything is\n"
     "  skein kill TARGET       SIGKILL, as a power switch would\n"
@@ -202,6 +206,14 @@ static int up(const struct options *options)
                       "skein: WARNING: --insecure-any-key: anybody who reaches the port may do "
                       "anything, and POST /_skein/reset empties everything\n");
     return with_cluster(options, up_started, 0, NULL);
+}
+
+/* The files only: for who brings the addresses, and starts the processes there. */
+static int make(const struct options *options)
+{
+    char why[ERROR_WHY_BYTES] = "";
+
+    return cluster_make(options->data, &options->plan, why) == OK ? EXIT_OK : complain(why);
 }
 
 static int remove_one(const char *path, const struct stat *status, int kind, struct FTW *place)
@@ -482,6 +494,7 @@ enum option_letter {
     OPTION_REPLICAS,
     OPTION_PORT,
     OPTION_WAN,
+    OPTION_NETWORK,
     OPTION_ANY_KEY,
     OPTION_RATE,
     OPTION_SECONDS,
@@ -506,6 +519,7 @@ static const struct option long_options[] = {
     {"replicas", required_argument, NULL, OPTION_REPLICAS},
     {"port", required_argument, NULL, OPTION_PORT},
     {"wan", required_argument, NULL, OPTION_WAN},
+    {"network", required_argument, NULL, OPTION_NETWORK},
     {"insecure-any-key", no_argument, NULL, OPTION_ANY_KEY},
     {"rate", required_argument, NULL, OPTION_RATE},
     {"seconds", required_argument, NULL, OPTION_SECONDS},
@@ -573,6 +587,9 @@ static void take_option(struct options *options, int letter)
         break;
     case OPTION_WAN:
         options->plan.wan = optarg;
+        break;
+    case OPTION_NETWORK:
+        options->plan.network = optarg;
         break;
     case OPTION_ANY_KEY:
         options->plan.any_key = true;
@@ -650,6 +667,8 @@ int main(int count, char **words)
     }
     if (strcmp(name, "up") == 0)
         return up(&options);
+    if (strcmp(name, "make") == 0)
+        return make(&options);
     for (size_t i = 0; i < ARRAY_COUNT(commands); i++)
         if (strcmp(name, commands[i].name) == 0)
             return with_cluster(&options, commands[i].run, count - optind, words + optind);
