@@ -516,9 +516,35 @@ static void staging__malformed_chunk__is_refused(void **state)
     fixture_close(&f);
 }
 
+static void changed__a_key_is_put__tells_no_earlier_entry(void **state)
+{
+    struct fixture f;
+    struct slice a = SLICE_LITERAL("a");
+    struct slice b = SLICE_LITERAL("b");
+
+    (void)state;
+    fixture_open(&f);
+    APPLY(&f, {1, 1, "+a"});
+    APPLY(&f, {2, 2, "+b"});
+    assert_int_equal(read_value(&f, "a"), 1); /* the engine's turn */
+    assert_int_equal(shard_changed(&f.state, a), 1);
+    assert_int_equal(shard_changed(&f.state, b), 2);
+
+    shard_state_flush(&f.state);
+    fixture_crash(&f, SIM_CRASH_KILL); /* what is not known any more is told as late as may be */
+    fixture_start(&f);
+    assert_int_equal(read_value(&f, "a"), 1);
+    assert_int_equal(shard_changed(&f.state, a), 2);
+    APPLY(&f, {3, 3, "+b"});
+    assert_int_equal(shard_changed(&f.state, a), 2);
+    assert_int_equal(shard_changed(&f.state, b), 3);
+    fixture_close(&f);
+}
+
 int main(void)
 {
     const struct CMUnitTest tests[] = {
+        cmocka_unit_test(changed__a_key_is_put__tells_no_earlier_entry),
         cmocka_unit_test(apply__commands_of_one_entry__see_each_other),
         cmocka_unit_test(apply__the_same_command_again__answers_alike_and_changes_nothing),
         cmocka_unit_test(apply__a_command_from_before_the_window__is_refused),
