@@ -197,6 +197,10 @@ void node_links_serve(struct node_links *links, struct calls *calls)
 
 void node_links_close(struct node_links *links)
 {
-    while (!list_is_empty(&links->relays))
-        relay_free(container_of(links->relays.next, struct relay, link));
+    while (!list_is_empty(&links->relays)) {
+        struct relay *relay = container_of(links->relays.next, struct relay, link);
+
+        call_cancel(&relay->call);
+        relay_free(relay);
+    }
 }
