@@ -4,6 +4,7 @@
 
 #include <errno.h>
 #include <fcntl.h>
+#include <inttypes.h>
 #include <poll.h>
 #include <signal.h>
 #include <stdio.h>
@@ -39,6 +40,7 @@ struct launcher {
     char command[COMMAND_BYTES_MAX];
     struct child children[LAUNCHER_SANDBOXES_MAX];
     uint32_t slot_count; /* slots ever used: the rest of `children` is untouched memory */
+    uint64_t gone_count; /* names the private folders that are being removed */
 };
 
 /* ---- messages to the node ------------------------------------------------------------------ */
@@ -275,17 +277,23 @@ static bool remove_left(struct launcher *launcher)
     return is_any_left;
 }
 
-static void remove_private_folder(const struct launcher *launcher, uint32_t slot)
+/* Out of the way at once, as the next one in this slot must not find it; gone a moment later. */
+static void remove_private_folder(struct launcher *launcher, uint32_t slot)
 {
-    char command[ISOLATE_PATH_BYTES + 32];
+    char folder[ISOLATE_PATH_BYTES + 32];
+    char gone[ISOLATE_PATH_BYTES + 32];
     pid_t pid;
 
     if (launcher->isolate.tier <= LAUNCHER_TIER_USER)
         return; /* it was a mount */
-    snprintf(command, sizeof(command), "%s/tmp-%u", launcher->isolate.root, slot);
+    snprintf(folder, sizeof(folder), "%s/tmp-%u", launcher->isolate.root, slot);
+    snprintf(gone, sizeof(gone), "%s/gone-%" PRIu64, launcher->isolate.root,
+             launcher->gone_count++);
+    if (rename(folder, gone) != 0)
+        return; /* it ended before it had made one */
     pid = fork();
     if (pid == 0) {
-        execl("/bin/rm", "rm", "-rf", "--", command, (char *)NULL);
+        execl("/bin/rm", "rm", "-rf", "--", gone, (char *)NULL);
         _exit(1);
     }
 }
@@ -338,6 +346,8 @@ static void end(struct launcher *launcher)
         if (child->pid != 0)
             (void)waitpid(child->pid, NULL, 0);
     }
+    while (waitpid(-1, NULL, 0) > 0) /* what removes their folders */
+        ;
     if (launcher->isolate.cgroup.version != ISOLATE_CGROUP_NONE)
         isolate_cgroup_close(&launcher->isolate.cgroup);
     _exit(0);
