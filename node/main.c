@@ -51,6 +51,7 @@ struct program {
     struct env *env;
     struct link_rules *links;
     struct process *sandboxes;
+    char functions[1024]; /* what the status says of them */
     struct node *node;
     struct http_server *server;
     uv_signal_t terminate;
@@ -236,6 +237,7 @@ static enum error open_sandboxes(struct program *program, char why[ERROR_WHY_BYT
     const struct process_options options = {
         .data = program->settings.data,
         .python = program->settings.python,
+        .node_js = program->settings.node_js,
         .access_key_id = program->settings.access_key,
         .secret_access_key = program->settings.secret_key,
         .uid_base = SANDBOX_UID_FIRST + (uint32_t)(program->settings.id % 1000) * SANDBOX_UIDS,
@@ -253,11 +255,13 @@ static enum error open_sandboxes(struct program *program, char why[ERROR_WHY_BYT
 
 static const char *sandbox_tier(void *user)
 {
-    const struct program *program = user;
+    struct program *program = user;
     struct process_status status;
 
     process_status(program->sandboxes, &status);
-    return status.tier_text;
+    (void)snprintf(program->functions, sizeof(program->functions), "%s%s%s", status.tier_text,
+                   status.runtimes[0] != '\0' ? "; cannot run " : "", status.runtimes);
+    return program->functions;
 }
 
 static enum error open_node(struct program *program, char why[ERROR_WHY_BYTES])

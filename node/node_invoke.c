@@ -156,7 +156,7 @@ static void route_on_answer(struct call *call, enum error rc, struct slice answe
         return;
     }
     const struct invoke_result result = {
-        .outcome = message->outcome <= INVOKE_CANCELLED ? (enum invoke_outcome)message->outcome
+        .outcome = message->outcome <= INVOKE_NO_RUNTIME ? (enum invoke_outcome)message->outcome
                                                         : INVOKE_UNAVAILABLE,
         .payload = slice_of(message->payload.data, message->payload.len),
         .log_tail = slice_of(message->log_tail.data, message->log_tail.len),

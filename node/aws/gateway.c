@@ -252,6 +252,7 @@ static void answer_outcome(struct gateway_call *call, const struct invoke_result
         fail_internally(call, 502);
         return;
     case INVOKE_NOT_FOUND:
+    case INVOKE_NO_RUNTIME:
         fail_internally(call, 500);
         return;
     case INVOKE_THROTTLED:

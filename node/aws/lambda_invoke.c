@@ -126,6 +126,11 @@ static void on_result(struct invoke *invoke, const struct invoke_result *result)
         aws_fault_respond(op->request, 503, "ServiceException",
                           "The function could not be run to its end. It may have been started.");
         return;
+    case INVOKE_NO_RUNTIME:
+        aws_fault_respond(op->request, 502, "InvalidRuntimeException",
+                          "The runtime of the function is not installed on the machine it was to "
+                          "run on: \"skein status\" says what is missing.");
+        return;
     case INVOKE_CANCELLED:
         aws_fault_respond(op->request, 503, "ServiceException",
                           "The client closed the connection before the function was started.");

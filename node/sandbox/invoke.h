@@ -20,7 +20,8 @@ enum invoke_outcome {
     INVOKE_NOT_FOUND,      /* no such function here */
     INVOKE_TOO_LARGE,      /* payload or result over its limit */
     INVOKE_UNAVAILABLE,    /* 5xx: the platform failed; it may have run */
-    INVOKE_CANCELLED       /* as asked for; nothing ran */
+    INVOKE_CANCELLED,      /* as asked for; nothing ran */
+    INVOKE_NO_RUNTIME      /* this machine does not have the function's runtime; nothing ran */
 };
 
 struct invoke_result {

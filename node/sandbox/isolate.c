@@ -211,8 +211,10 @@ enum launcher_tier isolate_open(struct isolate *isolate, const char *folder, con
     size_t used = 0;
     char why[160];
 
-    *isolate =
-        (struct isolate){.uid_base = uid_base, .own_pid_namespace = -1, .own_mount_namespace = -1};
+    *isolate = (struct isolate){.uid_base = uid_base,
+                                .own_pid_namespace = -1,
+                                .own_mount_namespace = -1,
+                                .address_slack_mb = ADDRESS_SPACE_SLACK_MB};
     missing[0] = '\0';
     if (best == LAUNCHER_TIER_FULL && geteuid() == 0 &&
         !isolate_cgroup_open(&isolate->cgroup, instance, why, sizeof(why)))
@@ -483,7 +485,7 @@ static bool attach_code(struct isolate *isolate, pid_t child, const char *code_f
 bool isolate_attach(struct isolate *isolate, uint32_t slot, pid_t child, const char *code_folder,
                     uint32_t memory_mb, uint32_t ephemeral_mb, struct isolate_failure *failure)
 {
-    rlim_t bytes = ((rlim_t)memory_mb + ADDRESS_SPACE_SLACK_MB) << 20;
+    rlim_t bytes = ((rlim_t)memory_mb + isolate->address_slack_mb) << 20;
     struct rlimit limits = {bytes, bytes};
 
     if (isolate->cgroup.version != ISOLATE_CGROUP_NONE) {

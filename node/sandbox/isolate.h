@@ -38,6 +38,7 @@ struct isolate {
     int own_mount_namespace;
     struct isolate_cgroup cgroup;
     struct sock_fprog filter;
+    uint32_t address_slack_mb; /* address space a child maps without using it */
 };
 
 /* What a child has for the node once it is isolated; -1 where there is none. */

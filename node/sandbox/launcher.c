@@ -133,6 +133,11 @@ struct launcher *launcher_open(int control, const char *folder, const char *inst
     return NULL;
 }
 
+void launcher_allow_addresses(struct launcher *launcher, uint32_t slack_mb)
+{
+    launcher->isolate.address_slack_mb = slack_mb;
+}
+
 /* ---- children ------------------------------------------------------------------------------ */
 
 static struct child *find_child(struct launcher *launcher, uint64_t id)
@@ -471,10 +476,27 @@ static void add_private_folder(struct launcher *launcher, size_t *bytes)
         *bytes += (size_t)snprintf(launcher->command + *bytes, room, "TMPDIR=%s", folder) + 1;
 }
 
+static void seal(struct launcher *launcher, const char *task_root, uint16_t aws_port)
+{
+    struct isolate_failure failure;
+
+    if (!isolate_seal(&launcher->isolate, task_root, launcher->runtime_port, aws_port, &failure)) {
+        dprintf(2, "sandbox: %s: %s\n", failure.step, strerror(failure.code));
+        _exit(1);
+    }
+}
+
+int launcher_seal_early(struct launcher *launcher)
+{
+    if (launcher->isolate.tier > LAUNCHER_TIER_USER)
+        return -1;
+    seal(launcher, "", 0); /* with namespaces neither matters */
+    return launcher->order_pipe;
+}
+
 const char *launcher_await(struct launcher *launcher, size_t *bytes)
 {
     const char *task_root;
-    struct isolate_failure failure;
     size_t size = 0;
     ssize_t got;
 
@@ -489,12 +511,7 @@ const char *launcher_await(struct launcher *launcher, size_t *bytes)
         _exit(1);
     add_private_folder(launcher, &size);
     task_root = find_variable(launcher->command, size, "LAMBDA_TASK_ROOT");
-    if (!isolate_seal(&launcher->isolate, task_root, launcher->runtime_port,
-                      port_of(find_variable(launcher->command, size, "AWS_ENDPOINT_URL")),
-                      &failure)) {
-        dprintf(2, "sandbox: %s: %s\n", failure.step, strerror(failure.code));
-        _exit(1);
-    }
+    seal(launcher, task_root, port_of(find_variable(launcher->command, size, "AWS_ENDPOINT_URL")));
     if (chdir(task_root) != 0)
         _exit(1);
     *bytes = size;

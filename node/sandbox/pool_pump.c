@@ -57,7 +57,7 @@ static void version_on_code(struct pool_code *code, enum error rc, const char *f
     }
     if (rc != OK) {
         log_warn("pool.code_missing function=%s why=%s", function->name, error_name(rc));
-        pool_call_refuse_all(function, INVOKE_UNAVAILABLE);
+        pool_call_refuse_all(function, rc == ERR_VERSION ? INVOKE_NO_RUNTIME : INVOKE_UNAVAILABLE);
         return;
     }
     pool_pump(function);

@@ -4,12 +4,14 @@
 #include "proto/base/check.h"
 #include "proto/base/log.h"
 
+#include <errno.h>
 #include <fcntl.h>
 #include <stdio.h>
 #include <sys/stat.h>
 #include <unistd.h>
 
 #define PYTHON_DEFAULT "/usr/bin/python3"
+#define NODE_JS_DEFAULT "/usr/bin/node"
 #define ENDPOINT_DEFAULT "http://127.0.0.1:4566"
 #define UID_BASE_DEFAULT 700000u
 #define STEMS_DEFAULT 2
@@ -79,11 +81,15 @@ struct process *process_of_env(struct env *env)
     return container_of(env->sandbox, struct process, seam);
 }
 
-/* NULL = not a runtime of ours. */
+/* NULL = not a runtime of ours, or one that is not on this machine. */
 static struct launcher *find_launcher(struct process *process, const char *runtime)
 {
     if (strncmp(runtime, "python3.", strlen("python3.")) == 0)
         return &process->launchers[PROCESS_LAUNCHER_PYTHON];
+    if (strncmp(runtime, "nodejs", strlen("nodejs")) == 0)
+        return access(process->options.node_js, X_OK) == 0
+                   ? &process->launchers[PROCESS_LAUNCHER_NODE]
+                   : NULL;
     if (strcmp(runtime, "provided") == 0 || strncmp(runtime, "provided.", 9) == 0)
         return &process->launchers[PROCESS_LAUNCHER_NATIVE];
     return NULL;
@@ -185,11 +191,11 @@ static void seam_code_store(struct env *env, struct sandbox_code *code, struct s
 
 static enum error open_folders(struct process *process)
 {
-    static const char *const names[] = {"sandbox-python", "sandbox-native"};
     char path[SANDBOX_PATH_BYTES];
 
-    for (size_t i = 0; i < ARRAY_COUNT(names); i++) {
-        snprintf(path, sizeof(path), "%s/%s", process->options.data, names[i]);
+    for (int kind = 0; kind < PROCESS_LAUNCHER_COUNT; kind++) {
+        snprintf(path, sizeof(path), "%s/sandbox-%s", process->options.data,
+                 process_launcher_kind_name((enum process_launcher_kind)kind));
         if (access(path, F_OK) == 0 && package_remove(path) != OK)
             return ERR_IO;
         if (mkdir(path, 0755) != 0)
@@ -213,6 +219,7 @@ static const struct env_sandbox process_seam = {.supports = seam_supports,
 static void set_defaults(struct process_options *options)
 {
     options->python = options->python != NULL ? options->python : PYTHON_DEFAULT;
+    options->node_js = options->node_js != NULL ? options->node_js : NODE_JS_DEFAULT;
     options->endpoint = options->endpoint != NULL ? options->endpoint : ENDPOINT_DEFAULT;
     options->access_key_id = options->access_key_id != NULL ? options->access_key_id : "none";
     options->secret_access_key =
@@ -245,8 +252,8 @@ enum error process_open(struct env *env, uv_loop_t *loop, const struct process_o
     process->has_spare = true;
     process->boot_at_ms = uv_now(loop) + process->options.boot_ms;
     map_init(&process->instances);
-    process_stem_open(process, PROCESS_LAUNCHER_PYTHON);
-    process_stem_open(process, PROCESS_LAUNCHER_NATIVE);
+    for (int kind = 0; kind < PROCESS_LAUNCHER_COUNT; kind++)
+        process_stem_open(process, (enum process_launcher_kind)kind);
     CHECK(uv_timer_init(loop, &process->upkeep) == 0);
     process->upkeep.data = process;
     process->open_count++;
@@ -285,9 +292,15 @@ void process_close(struct process *process, void *user, void (*closed)(void *use
     uv_close((uv_handle_t *)&process->upkeep, upkeep_on_closed);
 }
 
-void process_status(const struct process *process, struct process_status *status)
+void process_status(struct process *process, struct process_status *status)
 {
+    const char *node_js = process->options.node_js;
     bool is_known = false;
+
+    process->runtimes[0] = '\0';
+    if (access(node_js, X_OK) != 0)
+        snprintf(process->runtimes, sizeof(process->runtimes), "nodejs: %s: %s", node_js,
+                 strerror(errno));
 
     *status = (struct process_status){.tier = LAUNCHER_TIER_NONE, .missing = "not started yet"};
     for (size_t i = 0; i < PROCESS_LAUNCHER_COUNT; i++) {
@@ -301,5 +314,6 @@ void process_status(const struct process *process, struct process_status *status
             status->missing = launcher->missing;
         }
     }
+    status->runtimes = process->runtimes;
     status->tier_text = process_tier_texts[status->tier];
 }

@@ -1,7 +1,8 @@
 /* Sandboxes as real processes: the production side of the seam in sandbox.h.
  *
- * Two launchers fork them: the Python zygote and the native one. Each keeps a few stems, children
- * that are forked, isolated and rehearsed but belong to no function yet; a start specialises one.
+ * Launchers fork them: the Python zygote, one for Node.js and one for custom runtimes. Each keeps a
+ * few stems, children that are forked, isolated and have their runtime loaded but belong to no
+ * function yet; a start specialises one.
  * All processes die with the node, however it ends. How far a sandbox is kept from the machine
  * depends on what the node may do: see enum launcher_tier and process_status. */
 
@@ -18,6 +19,7 @@ struct process;
 struct process_options { /* 0 or NULL = the default; strings are borrowed */
     const char *data;    /* the node's data folder, absolute; required */
     const char *python;  /* default /usr/bin/python3 */
+    const char *node_js; /* default /usr/bin/node; below /usr, which is what sandboxes see */
     const char *access_key_id;
     const char *secret_access_key;
     /* Where functions reach the node when they share its network (tier LANDLOCK and below). */
@@ -48,10 +50,12 @@ struct process_status {
     enum launcher_tier tier; /* the worse of the launchers that have said something */
     const char *tier_text;   /* "root: namespaces, ..." */
     const char *missing;     /* what is not there and why; "" = nothing */
+    const char *runtimes; /* that cannot run, and why: "nodejs: ... is not there"; "" = all can */
     uint32_t stems;
     uint32_t sandboxes;
 };
 
-void process_status(const struct process *process, struct process_status *status);
+/* Strings lent until the next call. */
+void process_status(struct process *process, struct process_status *status);
 
 #endif

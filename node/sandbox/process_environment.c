@@ -4,6 +4,8 @@
 
 #include <inttypes.h>
 
+#define NODE_PATH "/opt/nodejs/node_modules:/var/runtime/node_modules:/var/runtime:/var/task"
+
 static void put(struct buffer *to, const char *name, const char *value)
 {
     buffer_put_text(to, name);
@@ -41,7 +43,9 @@ static void put_defaults(const struct process_environment *environment, struct b
                                        {"LD_LIBRARY_PATH", "/var/task:/var/task/lib:/opt/lib"},
                                        {"LANG", "C.UTF-8"},
                                        {"TZ", ":UTC"},
+                                       {"HOME", "/tmp"},
                                        {"PYTHONPATH", "/var/runtime"},
+                                       {"NODE_PATH", NODE_PATH},
                                        {"AWS_EC2_METADATA_DISABLED", "true"},
                                        {"AWS_ENDPOINT_URL", environment->endpoint}};
     const Skein__Wire__Function *function = environment->spec->function;

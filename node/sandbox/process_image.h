@@ -5,7 +5,7 @@
 
 #include <stddef.h>
 
-extern const unsigned char process_image_launcher[]; /* the native launcher, an executable */
+extern const unsigned char process_image_launcher[]; /* launcher_main.c, an executable */
 extern const size_t process_image_launcher_bytes;
 extern const unsigned char process_image_library[]; /* the same as a library, for the zygote */
 extern const size_t process_image_library_bytes;
@@ -13,5 +13,7 @@ extern const unsigned char process_image_zygote[]; /* zygote.py */
 extern const size_t process_image_zygote_bytes;
 extern const unsigned char process_image_bootstrap[]; /* bootstrap.py */
 extern const size_t process_image_bootstrap_bytes;
+extern const unsigned char process_image_node[]; /* bootstrap.js */
+extern const size_t process_image_node_bytes;
 
 #endif

@@ -70,7 +70,8 @@ struct process {
     struct process_options options;
     struct package_store packages;
     struct launcher launchers[PROCESS_LAUNCHER_COUNT];
-    struct map instances; /* id -> instance, until it is gone */
+    char runtimes[SANDBOX_PATH_BYTES]; /* what process_status says of them */
+    struct map instances;              /* id -> instance, until it is gone */
     uv_timer_t upkeep;
     uint64_t id_last;
     uint32_t open_count; /* launchers, instances and the timer that are still open */

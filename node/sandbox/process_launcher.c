@@ -31,6 +31,13 @@ struct message {
 
 static void on_control(uv_poll_t *poll, int status, int events);
 
+const char *process_launcher_kind_name(enum process_launcher_kind kind)
+{
+    static const char *const names[] = {"python", "native", "node"};
+
+    return names[kind];
+}
+
 void process_launcher_init(struct process_launcher *launcher, enum process_launcher_kind kind,
                            uv_loop_t *loop, const struct process_launcher_options *options,
                            const struct process_launcher_handler *handler)
@@ -156,9 +163,13 @@ static int open_image(const char *name, const unsigned char *bytes, size_t size)
 
 static size_t open_images(enum process_launcher_kind kind, int files[FILES_MAX])
 {
-    if (kind == PROCESS_LAUNCHER_NATIVE) {
+    if (kind != PROCESS_LAUNCHER_PYTHON)
         files[0] = open_image("launcher", process_image_launcher, process_image_launcher_bytes);
+    if (kind == PROCESS_LAUNCHER_NATIVE)
         return 1;
+    if (kind == PROCESS_LAUNCHER_NODE) {
+        files[1] = open_image("bootstrap.js", process_image_node, process_image_node_bytes);
+        return 2;
     }
     files[0] = open_image("zygote.py", process_image_zygote, process_image_zygote_bytes);
     files[1] = open_image("launcher.so", process_image_library, process_image_library_bytes);
@@ -174,8 +185,7 @@ static void process_on_exit(uv_process_t *process, int64_t status, int signal)
 
     if (!launcher->is_closing)
         log_warn("process_launcher.exited kind=%s status=%d signal=%d",
-                 launcher->kind == PROCESS_LAUNCHER_PYTHON ? "python" : "native", (int)status,
-                 signal);
+                 process_launcher_kind_name(launcher->kind), (int)status, signal);
     uv_close((uv_handle_t *)process, process_on_closed);
     schedule_restart(launcher);
 }
@@ -222,6 +232,8 @@ static int spawn(struct process_launcher *launcher, int control, const int files
     snprintf(numbers[2], sizeof(numbers[2]), "%u", (unsigned)options->tier_worst);
     for (size_t i = 0; i < 3; i++)
         arguments[used++] = numbers[i];
+    if (launcher->kind == PROCESS_LAUNCHER_NODE)
+        arguments[used++] = (char *)options->node;
     arguments[used] = NULL;
     return uv_spawn(launcher->loop, &launcher->process, &process);
 }

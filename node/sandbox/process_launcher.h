@@ -10,13 +10,18 @@
 
 #include <uv.h>
 
-enum process_launcher_kind { PROCESS_LAUNCHER_PYTHON, PROCESS_LAUNCHER_NATIVE };
-#define PROCESS_LAUNCHER_COUNT 2
+enum process_launcher_kind {
+    PROCESS_LAUNCHER_PYTHON,
+    PROCESS_LAUNCHER_NATIVE,
+    PROCESS_LAUNCHER_NODE,
+    PROCESS_LAUNCHER_COUNT
+};
 
 struct process_launcher_options { /* strings borrowed for the launcher's life */
-    const char *python;           /* the interpreter */
-    const char *folder;           /* absolute; the launcher's own, made here */
-    const char *instance;         /* names its control groups; unique on the machine */
+    const char *python;           /* the interpreters */
+    const char *node;
+    const char *folder;   /* absolute; the launcher's own, made here */
+    const char *instance; /* names its control groups; unique on the machine */
     uint32_t uid_base;
     enum launcher_tier tier_best;
     enum launcher_tier tier_worst;
@@ -50,6 +55,9 @@ struct process_launcher { /* embedded */
     uint32_t restarts;   /* in a row */
     void (*closed)(struct process_launcher *launcher);
 };
+
+/* "python", "native", "node". */
+const char *process_launcher_kind_name(enum process_launcher_kind kind);
 
 void process_launcher_init(struct process_launcher *launcher, enum process_launcher_kind kind,
                            uv_loop_t *loop, const struct process_launcher_options *options,

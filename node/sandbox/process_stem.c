@@ -16,7 +16,7 @@ static struct launcher *launcher_of(struct process_launcher *link)
 static void on_hello(struct launcher *launcher, const struct launcher_message *message,
                      const char *text)
 {
-    const char *kind = launcher->link.kind == PROCESS_LAUNCHER_PYTHON ? "python" : "native";
+    const char *kind = process_launcher_kind_name(launcher->link.kind);
 
     launcher->has_said_hello = true;
     launcher->is_serving = true;
@@ -168,13 +168,15 @@ static uint64_t hash_path(const char *path)
 void process_stem_open(struct process *process, enum process_launcher_kind kind)
 {
     struct launcher *launcher = &process->launchers[kind];
-    const char *name = kind == PROCESS_LAUNCHER_PYTHON ? "python" : "native";
+    const char *name = process_launcher_kind_name(kind);
     const struct process_options *options = &process->options;
     struct process_launcher_options link = {
         .python = options->python,
+        .node = options->node_js,
         .folder = launcher->folder,
         .instance = launcher->instance,
-        .uid_base = options->uid_base + (uint32_t)kind * (LAUNCHER_SANDBOXES_MAX / 2),
+        .uid_base =
+            options->uid_base + (uint32_t)kind * (LAUNCHER_SANDBOXES_MAX / PROCESS_LAUNCHER_COUNT),
         .tier_best = options->tier_best,
         .tier_worst = options->allow_unisolated ? LAUNCHER_TIER_LIMITS : LAUNCHER_TIER_LANDLOCK};
 

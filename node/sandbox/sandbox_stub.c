@@ -163,7 +163,8 @@ static void behave(struct instance *instance, const struct sandbox_spec *spec,
 static bool stub_supports(struct env *env, const char *runtime)
 {
     (void)env;
-    return strncmp(runtime, "python3.", 8) == 0 || strncmp(runtime, "provided", 8) == 0;
+    return strncmp(runtime, "python3.", 8) == 0 || strncmp(runtime, "nodejs", 6) == 0 ||
+           strncmp(runtime, "provided", 8) == 0;
 }
 
 static void stub_prepare(struct env *env, const char *runtime)

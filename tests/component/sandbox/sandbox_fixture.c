@@ -255,6 +255,16 @@ void sandbox_fixture_python(struct sandbox_fixture *fixture, const char *name, c
     set_function(fixture, name, "python3.9", "app.lambda_handler", timeout_ms, memory_mb);
 }
 
+void sandbox_fixture_node(struct sandbox_fixture *fixture, const char *name, const char *file,
+                          const char *source, uint32_t timeout_ms, uint32_t memory_mb)
+{
+    char folder[300];
+
+    make_code_folder(fixture, name, folder);
+    sandbox_fixture_write(folder, file, source, strlen(source), 0644);
+    set_function(fixture, name, "nodejs20.x", "index.handler", timeout_ms, memory_mb);
+}
+
 void sandbox_fixture_bootstrap(struct sandbox_fixture *fixture, const char *name, const char *file)
 {
     AUTO(buffer) bytes = BUFFER_INIT(BUFFER_UNLIMITED);

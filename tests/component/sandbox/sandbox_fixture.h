@@ -39,9 +39,12 @@ struct answer { /* of one invocation */
 void sandbox_fixture_open(struct sandbox_fixture *fixture, enum launcher_tier best);
 void sandbox_fixture_close(struct sandbox_fixture *fixture);
 
-/* Make function `name` of one source file app.py, or of a file copied to `bootstrap`. */
+/* Make function `name` of one source file app.py; of `file`, with index.handler in it; or of a file
+ * copied to `bootstrap`. */
 void sandbox_fixture_python(struct sandbox_fixture *fixture, const char *name, const char *source,
                             uint32_t timeout_ms, uint32_t memory_mb);
+void sandbox_fixture_node(struct sandbox_fixture *fixture, const char *name, const char *file,
+                          const char *source, uint32_t timeout_ms, uint32_t memory_mb);
 void sandbox_fixture_bootstrap(struct sandbox_fixture *fixture, const char *name, const char *file);
 
 void sandbox_fixture_start(struct sandbox_fixture *fixture, const char *name, const char *payload,
