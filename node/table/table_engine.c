@@ -3,6 +3,7 @@
 #include "node/table/expression.h"
 #include "node/table/table_key.h"
 #include "node/table/table_row.h"
+#include "node/table/table_transaction.h"
 #include "proto/base/check.h"
 #include "proto/wire/table.pb-c.h"
 
@@ -20,7 +21,8 @@ static void apply_row(struct shard_state *state, const Skein__Wire__TableCommand
     struct table_row row;
 
     table_row_open(&row, state, command);
-    row.reply.outcome = table_row_decide(&row);
+    row.reply.outcome =
+        table_transaction_locks(state, row.key) ? TABLE_LOCKED : table_row_decide(&row);
     if (row.reply.outcome == TABLE_DONE)
         table_row_store(&row);
     table_reply_put(reply, &row.reply);
@@ -82,6 +84,8 @@ static void table_engine_apply(struct shard_state *state, const struct shard_mom
     (void)moment;
     if (command != NULL && table_row_is_command(command))
         apply_row(state, command, reply);
+    else if (command != NULL && command->kind >= TABLE_EXECUTE && command->kind <= TABLE_FORGET)
+        table_transaction_apply(state, moment, command, reply);
     else if (command != NULL && command->kind == TABLE_DROP &&
              command->key.len == 1 + TABLE_ID_BYTES && command->row_limit > 0)
         apply_drop(state, command, reply);
@@ -115,31 +119,77 @@ static bool read_paths(const ProtobufCBinaryData *bytes, struct arena *arena,
     return reader.ok && reader.rest.size == 0;
 }
 
+struct got_row { /* a GET at work */
+    struct buffer row;
+    struct buffer part;
+    Skein__Wire__TableReply reply; /* borrows from them */
+};
+
+static void get_row(struct shard_state *state, const Skein__Wire__TableQuery *query,
+                    struct arena *arena, struct got_row *got)
+{
+    struct expression_paths paths;
+    enum error rc;
+
+    *got = (struct got_row){BUFFER_INIT(BUFFER_UNLIMITED), BUFFER_INIT(BUFFER_UNLIMITED),
+                            SKEIN__WIRE__TABLE_REPLY__INIT};
+    rc = shard_get(state, field(&query->key), &got->row);
+    if (!read_paths(&query->projection, arena, &paths)) {
+        got->reply.outcome = TABLE_MALFORMED;
+    } else if (rc == OK && item_check(buffer_slice(&got->row)) == OK) {
+        got->reply.has_item = true;
+        got->reply.old_bytes = item_size_whole(buffer_slice(&got->row));
+        got->reply.item = field_of(buffer_slice(&got->row));
+        if (paths.count > 0) {
+            put_projected(&got->part, buffer_slice(&got->row), &paths);
+            got->reply.item = field_of(buffer_slice(&got->part));
+        }
+    } else if (rc != ERR_NOT_FOUND) {
+        got->reply.outcome = TABLE_CORRUPT;
+    }
+}
+
+static void close_got(struct got_row *got)
+{
+    buffer_close(&got->row);
+    buffer_close(&got->part);
+}
+
 static void read_row(struct shard_state *state, const Skein__Wire__TableQuery *query,
                      struct arena *arena, struct buffer *reply)
 {
-    Skein__Wire__TableReply message = SKEIN__WIRE__TABLE_REPLY__INIT;
-    struct buffer row = BUFFER_INIT(BUFFER_UNLIMITED);
-    struct buffer part = BUFFER_INIT(BUFFER_UNLIMITED);
-    struct expression_paths paths;
-    enum error rc = shard_get(state, field(&query->key), &row);
+    struct got_row got;
 
-    if (!read_paths(&query->projection, arena, &paths)) {
-        message.outcome = TABLE_MALFORMED;
-    } else if (rc == OK && item_check(buffer_slice(&row)) == OK) {
-        message.has_item = true;
-        message.old_bytes = item_size_whole(buffer_slice(&row));
-        message.item = field_of(buffer_slice(&row));
-        if (paths.count > 0) {
-            put_projected(&part, buffer_slice(&row), &paths);
-            message.item = field_of(buffer_slice(&part));
-        }
-    } else if (rc != ERR_NOT_FOUND) {
-        message.outcome = TABLE_CORRUPT;
+    get_row(state, query, arena, &got);
+    table_reply_put(reply, &got.reply);
+    close_got(&got);
+}
+
+/* Sizes are told of all; items, as long as a transaction may have so much. */
+static void read_many(struct shard_state *state, const Skein__Wire__TableQuery *query,
+                      struct arena *arena, struct buffer *reply)
+{
+    Skein__Wire__TableReply message = SKEIN__WIRE__TABLE_REPLY__INIT;
+    struct got_row *rows = arena_alloc(arena, query->n_gets * sizeof(*rows));
+    uint64_t bytes = 0;
+
+    message.parts = arena_alloc(arena, query->n_gets * sizeof(struct Skein__Wire__TableReply *));
+    message.n_parts = query->n_gets;
+    for (size_t i = 0; i < query->n_gets; i++) {
+        Skein__Wire__TableReply *part = &rows[i].reply;
+
+        message.parts[i] = part;
+        get_row(state, query->gets[i], arena, &rows[i]);
+        part->changed = shard_changed(state, field(&query->gets[i]->key));
+        if (table_transaction_locks(state, field(&query->gets[i]->key)))
+            part->outcome = TABLE_LOCKED;
+        bytes += part->old_bytes;
+        if (bytes > TABLE_TRANSACTION_BYTES_MAX || query->count_only)
+            part->item = field_of(slice_of(NULL, 0));
     }
     table_reply_put(reply, &message);
-    buffer_close(&row);
-    buffer_close(&part);
+    for (size_t i = 0; i < query->n_gets; i++)
+        close_got(&rows[i]);
 }
 
 struct page { /* a range at work */
@@ -307,6 +357,14 @@ static void read_range(struct shard_state *state, const Skein__Wire__TableQuery 
     buffer_close(&page.position);
 }
 
+static bool has_row_keys(const Skein__Wire__TableQuery *query)
+{
+    for (size_t i = 0; i < query->n_gets; i++)
+        if (!table_row_is_key(field(&query->gets[i]->key)))
+            return false;
+    return query->n_gets > 0 && query->n_gets <= TABLE_ACTIONS_MAX;
+}
+
 static void table_engine_read(struct shard_state *state, struct slice bytes, struct buffer *reply)
 {
     Skein__Wire__TableQuery *query = skein__wire__table_query__unpack(NULL, bytes.size, bytes.data);
@@ -315,6 +373,10 @@ static void table_engine_read(struct shard_state *state, struct slice bytes, str
     arena_init(&arena);
     if (query != NULL && query->kind == TABLE_GET && table_row_is_key(field(&query->key)))
         read_row(state, query, &arena, reply);
+    else if (query != NULL && query->kind == TABLE_GET_MANY && has_row_keys(query))
+        read_many(state, query, &arena, reply);
+    else if (query != NULL && query->kind == TABLE_OPEN)
+        table_transaction_read_open(state, query, reply);
     else if (query != NULL && query->kind == TABLE_RANGE && query->key.len > TABLE_ID_BYTES &&
              query->end.len > 0)
         read_range(state, query, &arena, reply);

@@ -13,10 +13,18 @@ enum table_command_kind { /* on the wire: never renumber */
                           TABLE_DELETE = 2,
                           TABLE_UPDATE = 3,
                           TABLE_DROP = 4,
-                          TABLE_CHECK = 5 /* only its condition; part of a transaction */
+                          TABLE_CHECK = 5, /* only its condition; part of a transaction */
+                          /* table_transaction.h */
+                          TABLE_EXECUTE = 32,
+                          TABLE_CLAIM = 33,
+                          TABLE_PREPARE = 34,
+                          TABLE_DECIDE = 35,
+                          TABLE_FINISH = 36,
+                          TABLE_TRIM = 37,
+                          TABLE_FORGET = 38
 };
 
-enum table_query_kind { TABLE_GET = 1, TABLE_RANGE = 2 };
+enum table_query_kind { TABLE_GET = 1, TABLE_RANGE = 2, TABLE_GET_MANY = 32, TABLE_OPEN = 33 };
 
 enum table_returns {
     TABLE_RETURNS_NONE = 0,
@@ -34,7 +42,13 @@ enum table_outcome {
     TABLE_INDEX_TYPE = 4,       /* an update gives an index key an unfit type: nothing changed */
     TABLE_INDEX_EMPTY = 5,      /* ... no bytes: nothing changed */
     TABLE_INDEX_TOO_LARGE = 6,  /* ... too many: nothing changed */
-    TABLE_UPDATE_FAULT = 16     /* + enum item_update_fault: nothing changed */
+    TABLE_UPDATE_FAULT = 16,    /* + enum item_update_fault: nothing changed */
+    TABLE_LOCKED = 64,          /* a transaction holds the row: nothing changed */
+    TABLE_LOCKED_BY_TOKEN = 65, /* ... one with the same token */
+    TABLE_CANCELLED = 66,       /* of a transaction: the parts tell why; nothing changed */
+    TABLE_MISMATCH = 67,        /* the token was used with other parameters: nothing changed */
+    TABLE_ALREADY = 68,         /* this transaction was done before: nothing changed */
+    TABLE_ABORTED = 69          /* DECIDE: it is decided, and not done */
 };
 
 enum table_projection { /* what an index has of an item; in the catalogue: never renumber */
@@ -43,7 +57,8 @@ enum table_projection { /* what an index has of an item; in the catalogue: never
                         TABLE_PROJECTION_INCLUDE = 2
 };
 
-#define TABLE_PAGE_BYTES_MAX (1024u * 1024) /* what a range looks at, by item_size */
+#define TABLE_TRANSACTION_BYTES_MAX (4u << 20) /* of all items of a GET_MANY, by item_size */
+#define TABLE_PAGE_BYTES_MAX (1024u * 1024)    /* what a range looks at, by item_size */
 
 extern const struct shard_engine table_engine;
 

@@ -194,7 +194,7 @@ static enum table_outcome decide_update(struct table_row *row)
 
 static enum table_outcome decide(struct table_row *row)
 {
-    switch ((enum table_command_kind)row->command->kind) {
+    switch ((int)row->command->kind) {
     case TABLE_PUT:
         return decide_put(row);
     case TABLE_UPDATE:
@@ -204,10 +204,9 @@ static enum table_outcome decide(struct table_row *row)
         return TABLE_DONE;
     case TABLE_CHECK:
         return TABLE_DONE;
-    case TABLE_DROP:
-        break;
+    default:
+        return TABLE_MALFORMED;
     }
-    return TABLE_MALFORMED;
 }
 
 static bool has_item(const Skein__Wire__TableCommand *command)
@@ -272,7 +271,9 @@ bool table_row_is_key(struct slice key)
 
 bool table_row_is_command(const Skein__Wire__TableCommand *command)
 {
-    return command->kind >= TABLE_PUT && command->kind <= TABLE_UPDATE &&
-           table_row_is_key(field(&command->key)) && command->n_index_sorts <= TABLE_INDEXES_MAX &&
+    bool is_change = command->kind >= TABLE_PUT && command->kind <= TABLE_UPDATE;
+
+    return (is_change || command->kind == TABLE_CHECK) && table_row_is_key(field(&command->key)) &&
+           command->n_index_sorts <= TABLE_INDEXES_MAX &&
            command->hash_bytes <= command->key.len - 1 - TABLE_ID_BYTES;
 }
