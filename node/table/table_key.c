@@ -4,6 +4,7 @@
 
 #define SPACE_ROWS 0x01
 #define SPACE_INDEX_ROWS 0x02
+#define SPACE_GLOBAL_ROWS 0x08
 
 enum table_key_fault table_key_check(const struct table_schema *schema,
                                      const struct item_value *attributes, size_t *part)
@@ -71,6 +72,47 @@ void table_key_put_index_row(struct buffer *to, struct slice row_key, size_t has
     buffer_put(to, hash_part, hash_bytes);
     table_key_put_part(to, value);
     buffer_put(to, hash_part + hash_bytes, sort_bytes);
+}
+
+void table_key_put_global(struct buffer *to, const uint8_t table_id[TABLE_ID_BYTES],
+                          uint32_t number)
+{
+    buffer_put_u8(to, SPACE_GLOBAL_ROWS);
+    buffer_put(to, table_id, TABLE_ID_BYTES);
+    for (int shift = 24; shift >= 0 && number != UINT32_MAX; shift -= 8)
+        buffer_put_u8(to, (uint8_t)(number >> shift));
+}
+
+void table_key_put_global_row(struct buffer *to, struct slice row_key, uint32_t number,
+                              const struct table_schema *index, const struct item_value *attributes,
+                              struct slice *partition)
+{
+    size_t begin = to->size + 1 + TABLE_ID_BYTES;
+    size_t end = 0;
+
+    table_key_put_global(to, row_key.data + 1, number);
+    for (size_t i = 0; i < index->part_count; i++) {
+        struct item_value value;
+        bool is_there = item_find(attributes, index->parts[i].name, &value);
+
+        CHECK(is_there);
+        table_key_put_part(to, &value);
+        if (i == 0)
+            end = to->size;
+    }
+    buffer_put(to, row_key.data + 1 + TABLE_ID_BYTES, row_key.size - 1 - TABLE_ID_BYTES);
+    *partition = slice_of(to->data + begin, end - begin);
+}
+
+bool table_key_read_global(struct slice key, struct slice *table_id, uint32_t *number)
+{
+    const uint8_t *at = key.data + 1 + TABLE_ID_BYTES;
+
+    if (key.size < 1 + TABLE_ID_BYTES + sizeof(*number) || key.data[0] != SPACE_GLOBAL_ROWS)
+        return false;
+    *table_id = slice_of(key.data + 1, TABLE_ID_BYTES);
+    *number = (uint32_t)at[0] << 24 | (uint32_t)at[1] << 16 | (uint32_t)at[2] << 8 | at[3];
+    return true;
 }
 
 void table_key_put_row(struct buffer *to, const uint8_t table_id[TABLE_ID_BYTES],

@@ -9,7 +9,13 @@
  *
  *   index row key = 02, table id, number of the index, hash part, sort part of the index, sort part
  *
- * An index row's value is the key of the row it stands for, which is in the same shard. */
+ * An index row's value is the key of the row it stands for, which is in the same shard.
+ *
+ *   row key of a global index = 08, table id, number of the index (4 bytes, big endian), hash part
+ * of the index, its sort part if it has one, hash part and sort part of the row it stands for
+ *
+ * Number and hash part of the index decide its shard. The value is what the index has of the item.
+ */
 
 #ifndef NODE_TABLE_TABLE_KEY_H
 #define NODE_TABLE_TABLE_KEY_H
@@ -20,7 +26,8 @@
 #define TABLE_HASH_BYTES_MAX 2048
 #define TABLE_SORT_BYTES_MAX 1024
 #define TABLE_KEY_PARTS_MAX 2
-#define TABLE_INDEXES_MAX 5   /* local ones */
+#define TABLE_INDEXES_MAX 5 /* local ones */
+#define TABLE_GLOBAL_INDEXES_MAX 20
 #define TABLE_KEY_END_BYTES 2 /* what marks the end of an S or B */
 /* Every byte may need two, and each part its end. An index row's key is longer by one part. */
 #define TABLE_KEY_BYTES_MAX                                                                        \
@@ -61,6 +68,19 @@ void table_key_put_index(struct buffer *to, const uint8_t table_id[TABLE_ID_BYTE
  * attribute the index sorts by has that value. */
 void table_key_put_index_row(struct buffer *to, struct slice row_key, size_t hash_bytes,
                              size_t number, const struct item_value *value);
+
+/* Where the rows of one of its global indexes begin, or of all (UINT32_MAX). */
+void table_key_put_global(struct buffer *to, const uint8_t table_id[TABLE_ID_BYTES],
+                          uint32_t number);
+
+/* The key of its row for a row with this key, whose `attributes` have those of the index's schema.
+ * `partition` is lent as `hash_part` below: what decides the shard. */
+void table_key_put_global_row(struct buffer *to, struct slice row_key, uint32_t number,
+                              const struct table_schema *index, const struct item_value *attributes,
+                              struct slice *partition);
+
+/* Of the row key of a global index: its table's id, and its number. False: it is none. */
+bool table_key_read_global(struct slice key, struct slice *table_id, uint32_t *number);
 
 /* The whole row key of an M that passed table_key_check. `hash_part` is lent: it lies in `to`,
  * until its next change. */

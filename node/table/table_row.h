@@ -8,6 +8,7 @@
 #define NODE_TABLE_TABLE_ROW_H
 
 #include "node/table/table_engine.h"
+#include "node/table/table_global.h"
 #include "proto/wire/table.pb-c.h"
 
 struct table_row { /* a command at work; borrows it */
@@ -19,6 +20,8 @@ struct table_row { /* a command at work; borrows it */
     struct buffer parts; /* of either: what the update names */
     struct slice after;  /* the new row; empty: there will be none */
     bool changes;        /* there is something to store */
+    bool knows_old;      /* `old` was read */
+    struct table_global_use use;   /* what it costs the global indexes */
     Skein__Wire__TableReply reply; /* borrows from the buffers */
 };
 

@@ -37,6 +37,7 @@ static int set_up(void **state)
     struct fixture *f = check_calloc(1, sizeof(*f));
 
     f->state = fake_state_new();
+    fake_state_set_forget(f->state, table_engine.forget);
     buffer_init(&f->text, BUFFER_UNLIMITED);
     *state = f;
     return 0;
