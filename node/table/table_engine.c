@@ -1,7 +1,11 @@
 #include "node/table/table_engine.h"
 
 #include "node/table/expression.h"
+#include "node/table/table_drop.h"
+#include "node/table/table_global.h"
 #include "node/table/table_key.h"
+#include "node/table/table_memory.h"
+#include "node/table/table_outbox.h"
 #include "node/table/table_row.h"
 #include "node/table/table_transaction.h"
 #include "proto/base/check.h"
@@ -29,50 +33,38 @@ static void apply_row(struct shard_state *state, const Skein__Wire__TableCommand
     table_row_close(&row);
 }
 
-/* ---- dropping a table, a piece at a time ---------------------------------------------------- */
+/* ---- what is not about one row --------------------------------------------------------------- */
 
-/* Gathers the keys with this prefix, each after its u32 size, as long as the piece has room. */
-static void gather_keys(struct shard_cursor *cursor, struct slice prefix, uint32_t limit,
-                        struct buffer *keys, Skein__Wire__TableReply *reply)
+static bool is_about_table(const Skein__Wire__TableCommand *command)
 {
-    for (shard_cursor_seek(cursor, prefix); shard_cursor_valid(cursor); shard_cursor_next(cursor)) {
-        struct slice key = shard_cursor_key(cursor);
+    bool is_piece = command->kind == TABLE_BACKFILL && command->key.len > 1 + TABLE_ID_BYTES;
 
-        if (!slice_starts_with(key, prefix))
-            return;
-        if (reply->scanned == limit) {
-            reply->has_more = true;
-            return;
-        }
-        reply->scanned++;
-        buffer_put_u32(keys, (uint32_t)key.size);
-        buffer_put_slice(keys, key);
-    }
+    return (is_piece || command->key.len == 1 + TABLE_ID_BYTES) && command->row_limit > 0;
 }
 
-static void apply_drop(struct shard_state *state, const Skein__Wire__TableCommand *command,
-                       struct buffer *reply)
+/* Global indexes, and dropping a table. */
+static void apply_other(struct shard_state *state, const Skein__Wire__TableCommand *command,
+                        struct buffer *reply)
 {
     Skein__Wire__TableReply message = SKEIN__WIRE__TABLE_REPLY__INIT;
-    struct shard_cursor *cursor = shard_cursor_open(state);
-    struct buffer index_prefix = BUFFER_INIT(1 + TABLE_ID_BYTES);
-    struct buffer keys =
-        BUFFER_INIT(BUFFER_UNLIMITED); /* of the piece: put nothing while walking */
-    struct reader reader;
+    struct buffer position = BUFFER_INIT(BUFFER_UNLIMITED);
 
-    table_key_put_index(&index_prefix, command->key.data + 1, TABLE_INDEXES_MAX);
-    gather_keys(cursor, field(&command->key), command->row_limit, &keys, &message);
-    gather_keys(cursor, buffer_slice(&index_prefix), command->row_limit, &keys, &message);
-    shard_cursor_close(cursor);
-    buffer_close(&index_prefix);
-    reader = reader_of(buffer_slice(&keys));
-    while (reader.rest.size > 0) {
-        uint32_t size = reader_u32(&reader);
-
-        shard_delete(state, reader_bytes(&reader, size));
-    }
-    buffer_close(&keys);
+    message.outcome = TABLE_DONE;
+    if (command->kind == TABLE_DROP && is_about_table(command))
+        table_drop_apply(state, command, &message);
+    else if (command->kind == TABLE_DROP_INDEX && is_about_table(command))
+        table_global_drop(state, command, &message);
+    else if (command->kind == TABLE_BACKFILL && is_about_table(command))
+        table_global_backfill(state, command, &message, &position);
+    else if (command->kind == TABLE_INDEX_SENT)
+        table_outbox_trim(state, command);
+    else if (command->kind == TABLE_INDEX_ROWS)
+        message.outcome = table_outbox_take(state, command);
+    else
+        message.outcome = TABLE_MALFORMED;
+    message.position = field_of(buffer_slice(&position));
     table_reply_put(reply, &message);
+    buffer_close(&position);
 }
 
 static void table_engine_apply(struct shard_state *state, const struct shard_moment *moment,
@@ -86,9 +78,8 @@ static void table_engine_apply(struct shard_state *state, const struct shard_mom
         apply_row(state, command, reply);
     else if (command != NULL && command->kind >= TABLE_EXECUTE && command->kind <= TABLE_FORGET)
         table_transaction_apply(state, moment, command, reply);
-    else if (command != NULL && command->kind == TABLE_DROP &&
-             command->key.len == 1 + TABLE_ID_BYTES && command->row_limit > 0)
-        apply_drop(state, command, reply);
+    else if (command != NULL)
+        apply_other(state, command, reply);
     else
         put_outcome(reply, TABLE_MALFORMED);
     skein__wire__table_command__free_unpacked(command, NULL);
@@ -357,6 +348,21 @@ static void read_range(struct shard_state *state, const Skein__Wire__TableQuery 
     buffer_close(&page.position);
 }
 
+static void read_outbox(struct shard_state *state, const Skein__Wire__TableQuery *query,
+                        struct buffer *reply)
+{
+    Skein__Wire__TableReply message = SKEIN__WIRE__TABLE_REPLY__INIT;
+    struct buffer batches = BUFFER_INIT(BUFFER_UNLIMITED);
+
+    if (query->kind == TABLE_OUTBOX)
+        table_outbox_read(state, query, &batches);
+    else
+        message.sequence = table_outbox_oldest(state);
+    message.rows = field_of(buffer_slice(&batches));
+    table_reply_put(reply, &message);
+    buffer_close(&batches);
+}
+
 static bool has_row_keys(const Skein__Wire__TableQuery *query)
 {
     for (size_t i = 0; i < query->n_gets; i++)
@@ -380,6 +386,9 @@ static void table_engine_read(struct shard_state *state, struct slice bytes, str
     else if (query != NULL && query->kind == TABLE_RANGE && query->key.len > TABLE_ID_BYTES &&
              query->end.len > 0)
         read_range(state, query, &arena, reply);
+    else if (query != NULL &&
+             (query->kind == TABLE_OUTBOX || query->kind == TABLE_OUTBOX_OLDEST))
+        read_outbox(state, query, reply);
     else
         put_outcome(reply, TABLE_MALFORMED);
     arena_close(&arena);
@@ -387,4 +396,8 @@ static void table_engine_read(struct shard_state *state, struct slice bytes, str
 }
 
 const struct shard_engine table_engine = {
-    .id = SHARD_ENGINE_TABLE, .apply = table_engine_apply, .read = table_engine_read};
+    .id = SHARD_ENGINE_TABLE,
+    .apply = table_engine_apply,
+    .read = table_engine_read,
+    .forget = table_memory_forget,
+};

@@ -25,11 +25,13 @@ void table_reply_put(struct buffer *reply, const Skein__Wire__TableReply *messag
 
 /* ---- looking at the row ---------------------------------------------------------------------- */
 
-static bool needs_old(const Skein__Wire__TableCommand *command)
+static bool needs_old(const struct table_row *row)
 {
+    const Skein__Wire__TableCommand *command = row->command;
+
     return command->kind == TABLE_UPDATE || command->condition.len > 0 ||
            command->returns != TABLE_RETURNS_NONE || command->wants_sizes ||
-           command->n_index_sorts > 0;
+           command->n_index_sorts > 0 || table_global_exists(row->state, command);
 }
 
 /* A row that is not there counts as one without attributes. */
@@ -46,6 +48,7 @@ static enum table_outcome load_old(struct table_row *row)
 {
     enum error rc = shard_get(row->state, row->key, &row->old);
 
+    row->knows_old = true;
     if (rc == ERR_NOT_FOUND)
         return TABLE_DONE;
     if (rc != OK || item_check(buffer_slice(&row->old)) != OK)
@@ -98,7 +101,7 @@ static void fill_returns(struct table_row *row, struct slice new)
     row->reply.item = field_of(item);
 }
 
-/* ---- local indexes ------------------------------------------------------------------------- */
+/* ---- indexes: the local ones are beside the row ---------------------------------------------- */
 
 /* What the index with this number sorts the item by; false when it does not have the item. */
 static bool find_index_value(const struct table_row *row, size_t number, struct slice item,
@@ -124,7 +127,7 @@ static enum table_outcome check_index_values(const struct table_row *row, struct
         if (value.bytes.size > TABLE_SORT_BYTES_MAX)
             return TABLE_INDEX_TOO_LARGE;
     }
-    return TABLE_DONE;
+    return table_global_check(row->state, row->command, item);
 }
 
 static void put_index_key(const struct table_row *row, size_t number, struct slice item,
@@ -155,6 +158,21 @@ static void change_indexes(struct table_row *row, struct slice new)
     }
     buffer_close(&old_key);
     buffer_close(&new_key);
+}
+
+static void change_global_indexes(struct table_row *row)
+{
+    if (!table_global_exists(row->state, row->command))
+        return;
+    if (!row->knows_old && load_old(row) != TABLE_DONE) /* it has indexes since it was decided */
+        buffer_clear(&row->old);
+    table_global_change(row->state, row->command, buffer_slice(&row->old), row->after, &row->use);
+    if (!row->command->wants_sizes)
+        return;
+    row->reply.index_numbers = row->use.numbers;
+    row->reply.n_index_numbers = row->use.count;
+    row->reply.index_units = row->use.units;
+    row->reply.n_index_units = row->use.count;
 }
 
 /* ---- deciding, then storing ----------------------------------------------------------------- */
@@ -220,7 +238,7 @@ enum table_outcome table_row_decide(struct table_row *row)
 
     if (has_item(row->command) && item_check(field(&row->command->item)) != OK)
         return TABLE_MALFORMED;
-    if (needs_old(row->command)) {
+    if (needs_old(row)) {
         outcome = load_old(row);
         if (outcome == TABLE_DONE)
             outcome = check_condition(row);
@@ -237,6 +255,7 @@ void table_row_store(struct table_row *row)
     if (!row->changes)
         return;
     change_indexes(row, row->after);
+    change_global_indexes(row);
     if (row->after.size > 0)
         shard_put(row->state, row->key, row->after);
     else
