@@ -287,6 +287,7 @@ static enum error open_node(struct program *program, char why[ERROR_WHY_BYTES])
                                                      : SANDBOXES_PER_PROCESSOR * processors,
         .sandboxes_starting_max =
             settings->sandboxes_starting_max > 0 ? settings->sandboxes_starting_max : processors,
+        .account_concurrency = settings->account_concurrency,
         .function_log_folder = "logs",
         .user = program,
         .on_peer = on_peer,

@@ -6,6 +6,7 @@
 #include "node/aws/sts.h"
 #include "node/node_code.h"
 #include "node/node_invoke.h"
+#include "node/node_limit.h"
 #include "node/node_links.h"
 #include "node/node_reset.h"
 #include "node/node_status.h"
@@ -13,6 +14,7 @@
 #include "node/sandbox/function_log.h"
 #include "node/shard/shard_host.h"
 #include "node/shard/shard_router.h"
+#include "node/table/table_courier.h"
 #include "node/table/table_engine.h"
 #include "proto/base/check.h"
 #include "proto/base/log.h"
@@ -42,9 +44,11 @@ struct node {
     struct host *host;
     struct shard_host *shards;
     struct shard_router *router;
+    struct table_courier *courier;
     struct node_code *code;
     struct pool *pool;
     struct node_invoke *invoke;
+    struct node_limit *limit;
     struct aws_router *aws;
     struct dynamodb *dynamodb;
     struct lambda *lambda;
@@ -188,6 +192,14 @@ static void on_function(void *user, const char *key, struct slice value, uint64_
     skein__wire__function__free_unpacked(function, NULL);
 }
 
+static void on_shard_signal(void *user, uint32_t shard)
+{
+    struct node *node = user;
+
+    if (node->courier != NULL)
+        table_courier_wake(node->courier, shard);
+}
+
 static enum error open_replication(struct node *node)
 {
     const struct node_options *options = &node->options;
@@ -209,6 +221,7 @@ static enum error open_replication(struct node *node)
         .engines = engines,
         .user = node,
         .on_fatal = fatal,
+        .on_signal = on_shard_signal,
     };
     struct view_options view = {
         .folder = "view",
@@ -231,6 +244,7 @@ static enum error open_replication(struct node *node)
         view_listen(node->view, &node->peer_listener);
         node->shards = shard_host_new(node->env, node->calls, node->view, node->host, &shards);
         node->router = shard_router_new(node->env, node->calls, node->view, node->shards);
+        node->courier = table_courier_new(node->env, node->router);
     }
     buffer_close(&registration);
     return rc;
@@ -277,6 +291,8 @@ static void open_functions(struct node *node)
         (struct view_listener){.prefix = "version/", .user = node, .on_change = on_function};
     view_listen(node->view, &node->function_listener);
     view_listen(node->view, &node->version_listener);
+    node->limit = node_limit_new(node->env, node->calls, node->view, node->pool,
+                                 node->options.account_concurrency);
 }
 
 static void on_admin(void *user, struct aws_request *request)
@@ -330,7 +346,9 @@ static void open_services(struct node *node)
     const struct lambda_options lambda = {.env = node->env,
                                           .view = node->view,
                                           .router = node->router,
-                                          .invoker = node_invoke_invoker(node->invoke)};
+                                          .invoker = node_invoke_invoker(node->invoke),
+                                          .ready_counter = node_limit_ready_counter(node->limit),
+                                          .account_concurrency = node->options.account_concurrency};
     const struct apigateway_options apigateway = {
         .env = node->env, .view = node->view, .invoker = node_invoke_invoker(node->invoke)};
 
@@ -388,10 +406,12 @@ void node_free(struct node *node)
     lambda_free(node->lambda);
     dynamodb_free(node->dynamodb);
     aws_router_free(node->aws);
+    node_limit_free(node->limit);
     node_invoke_free(node->invoke);
     pool_free(node->pool);
     function_log_free(node->function_log);
     node_code_free(node->code);
+    table_courier_free(node->courier);
     shard_router_free(node->router);
     host_free(node->host);
     shard_host_free(node->shards);

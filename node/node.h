@@ -32,6 +32,7 @@ struct node_options {
     uint64_t snapshot_bytes;
     uint32_t sandboxes_max;
     uint32_t sandboxes_starting_max;
+    uint32_t account_concurrency; /* invocations at a time in the whole cluster; 0 = 1000 */
     const char
         *function_log_folder; /* in the data folder; NULL = what functions print is not kept */
     /* Another node is in the catalogue, or its record has changed; the link knows it already. May

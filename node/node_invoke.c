@@ -107,6 +107,12 @@ static void on_node(void *user, const char *key, struct slice value, uint64_t re
 /* ---- answers ------------------------------------------------------------------------------------
  */
 
+/* Its part of the function's limit is used up; another node may have some left. */
+static bool is_at_limit_there(const Skein__Wire__InvokeAnswer *message)
+{
+    return message->outcome == INVOKE_THROTTLED && message->limit != INVOKE_LIMIT_NONE;
+}
+
 static void finish(struct invoke *invoke, enum invoke_outcome outcome)
 {
     const struct invoke_result result = {.outcome = outcome, .version = "$LATEST"};
@@ -123,7 +129,8 @@ static void route_free(struct route *route)
     free(route);
 }
 
-/* Any node can run any function; the one that was asked does when the others cannot be reached. */
+/* Any node can run any function; the one that was asked does when the others cannot be reached, and
+ * refuses when they have refused for a limit that it has reached too. */
 static void route_run_here(struct route *route)
 {
     struct pool *pool = route->router->pool;
@@ -150,6 +157,11 @@ static void route_on_answer(struct call *call, enum error rc, struct slice answe
         return;
     }
     message = skein__wire__invoke_answer__unpack(NULL, answer.size, answer.data);
+    if (message != NULL && is_at_limit_there(message)) {
+        skein__wire__invoke_answer__free_unpacked(message, NULL);
+        route_ask_next(route);
+        return;
+    }
     route_free(route);
     if (message == NULL) {
         finish(invoke, INVOKE_UNAVAILABLE);
@@ -157,7 +169,7 @@ static void route_on_answer(struct call *call, enum error rc, struct slice answe
     }
     const struct invoke_result result = {
         .outcome = message->outcome <= INVOKE_NO_RUNTIME ? (enum invoke_outcome)message->outcome
-                                                        : INVOKE_UNAVAILABLE,
+                                                         : INVOKE_UNAVAILABLE,
         .payload = slice_of(message->payload.data, message->payload.len),
         .log_tail = slice_of(message->log_tail.data, message->log_tail.len),
         .version = message->version,
@@ -202,7 +214,7 @@ static void choose_candidates(struct route *route, const struct placed *placed)
             const char *region = map_find_u64(&router->regions, placed->node_ids[i]);
             bool is_near = region != NULL && strcmp(region, router->region) == 0;
 
-            if (is_near == (pass == 0) &&
+            if (is_near == (pass == 0) && placed->node_ids[i] != env_self(router->env) &&
                 router->env->link->is_up(router->env, placed->node_ids[i]))
                 route->candidates[route->candidate_count++] = placed->node_ids[i];
         }
@@ -245,6 +257,8 @@ static void start(void *user, struct invoke *invoke, invoke_cb cb)
 
     for (size_t i = 0; placed != NULL && i < placed->count; i++)
         is_here |= placed->node_ids[i] == env_self(router->env);
+    if (placed != NULL && placed->count > 1 && pool_is_at_limit(router->pool, invoke->function))
+        is_here = false;
     invoke->cb = cb;
     if (is_here)
         pool_invoke(router->pool, invoke, cb);
@@ -306,6 +320,7 @@ static void served_on_result(struct invoke *invoke, const struct invoke_result *
     struct buffer body = BUFFER_INIT(BUFFER_UNLIMITED);
 
     message.outcome = (uint32_t)result->outcome;
+    message.limit = (uint32_t)result->limit;
     message.payload =
         (ProtobufCBinaryData){result->payload.size, (uint8_t *)(uintptr_t)result->payload.data};
     message.log_tail =

@@ -11,11 +11,28 @@
 #include "node/shard/shard_router.h"
 #include "node/view/view.h"
 
+/* A question to the nodes that run a function: how many sandboxes of a version are ready? */
+struct lambda_ready;
+typedef void (*lambda_ready_cb)(struct lambda_ready *asked, uint32_t ready);
+
+struct lambda_ready { /* embedded; the counter's until the callback */
+    lambda_ready_cb cb;
+};
+
+struct lambda_ready_counter {
+    void *user;
+    /* The callback never comes from within. */
+    void (*start)(void *user, struct lambda_ready *asked, const char *function, uint64_t version,
+                  lambda_ready_cb cb);
+};
+
 struct lambda_options { /* what it works with; all outlive it */
     struct env *env;
     struct view *view;
     struct shard_router *router;
     struct invoker invoker;
+    struct lambda_ready_counter ready_counter;
+    uint32_t account_concurrency; /* invocations at a time in the whole cluster */
 };
 
 struct lambda;

@@ -4,6 +4,7 @@
 #include "node/aws/lambda_change.h"
 #include "node/aws/lambda_config.h"
 #include "node/aws/lambda_qualifier.h"
+#include "node/aws/lambda_settings.h"
 #include "proto/base/check.h"
 #include "proto/base/encode.h"
 #include "proto/base/utf8.h"
@@ -17,11 +18,6 @@ static const char parameter_code[] = "InvalidParameterValueException";
 
 /* ---- the document --------------------------------------------------------------------------- */
 
-static const char *version_text(struct arena *arena, uint64_t version)
-{
-    return version == 0 ? LAMBDA_LATEST : arena_printf(arena, "%" PRIu64, version);
-}
-
 static void write_routing(struct arena *arena, struct json_write *json,
                           const Skein__Wire__FunctionAlias *alias)
 {
@@ -34,7 +30,7 @@ static void write_routing(struct arena *arena, struct json_write *json,
     json_begin_object(json);
     json_key(json, "AdditionalVersionWeights");
     json_begin_object(json);
-    json_key(json, version_text(arena, alias->other_version));
+    json_key(json, lambda_call_version_text(arena, alias->other_version));
     json_raw(json, slice_text(weight));
     json_end_object(json);
     json_end_object(json);
@@ -48,7 +44,8 @@ static void write_alias(const struct lambda_call *call, struct json_write *json,
         json, "AliasArn",
         lambda_config_arn(call->arena, call->request->region, alias->function, alias->name));
     json_member_text(json, "Name", alias->name);
-    json_member_text(json, "FunctionVersion", version_text(call->arena, alias->version));
+    json_member_text(json, "FunctionVersion",
+                     lambda_call_version_text(call->arena, alias->version));
     json_member_text(json, "Description", alias->description);
     write_routing(call->arena, json, alias);
     json_member_text(json, "RevisionId", alias->revision_id);
@@ -102,7 +99,7 @@ static void refuse_missing_alias(struct lambda_call *call)
     lambda_call_refuse(call, 404, "ResourceNotFoundException",
                        arena_printf(call->arena, "Cannot find alias arn: %s",
                                     lambda_config_arn(call->arena, call->request->region,
-                                                      call->name.name, call->alias)));
+                                                      call->name.name, call->item)));
 }
 
 /* ---- the members of a request ---------------------------------------------------------------- */
@@ -214,18 +211,14 @@ static bool check_name(struct aws_input *input, const char *name)
 static void commit(struct lambda_call *call, Skein__Wire__FunctionAlias *alias, uint64_t revision,
                    int success_status)
 {
-    struct env *env = call->lambda->with.env;
     struct buffer answer = BUFFER_INIT(LAMBDA_DOCUMENT_BYTES_MAX);
     struct json_write json = json_write_to(&answer);
     struct view_change record = {
         .key = lambda_call_alias_key(call->arena, call->name.name, alias->name),
         .expected_revision = revision,
     };
-    uint8_t random[16];
 
-    env->dice->random_bytes(env, random, sizeof(random));
-    alias->revision_id = arena_alloc(call->arena, UUID_TEXT_BYTES);
-    encode_uuid(random, alias->revision_id);
+    alias->revision_id = lambda_call_new_id(call->arena, call->lambda->with.env);
     record.value = aws_wire_pack(call->arena, &alias->base);
     write_alias(call, &json, alias);
     const struct lambda_change_plan plan = {
@@ -259,8 +252,7 @@ static bool check_new(struct lambda_call *call, struct aws_input *input, const c
 
 void lambda_alias_create(struct lambda_call *call)
 {
-    struct aws_input input =
-        aws_input_read(call->arena, call->request->exchange->body, "SerializationException");
+    struct aws_input input = lambda_call_read(call);
     Skein__Wire__FunctionAlias *alias = arena_alloc(call->arena, sizeof(*alias));
     const char *name = aws_input_text(&input, input.root, "Name");
     bool is_good;
@@ -282,14 +274,14 @@ void lambda_alias_update(struct lambda_call *call)
 {
     struct aws_input input;
     uint64_t revision;
-    Skein__Wire__FunctionAlias *alias = lambda_call_find_alias(call, call->alias, &revision);
+    Skein__Wire__FunctionAlias *alias = lambda_call_find_alias(call, call->item, &revision);
     bool is_good;
 
     if (alias == NULL) {
         refuse_missing_alias(call);
         return;
     }
-    input = aws_input_read(call->arena, call->request->exchange->body, "SerializationException");
+    input = lambda_call_read(call);
     is_good = !aws_input_has_fault(&input) &&
               lambda_call_check_revision(&input, alias->revision_id) &&
               read_alias(call, &input, alias);
@@ -302,22 +294,22 @@ void lambda_alias_update(struct lambda_call *call)
 
 void lambda_alias_delete(struct lambda_call *call)
 {
-    struct view_change record = {
-        .key = lambda_call_alias_key(call->arena, call->name.name, call->alias),
+    struct view_change records[2] = {{
+        .key = lambda_call_alias_key(call->arena, call->name.name, call->item),
         .is_delete = true,
         .expected_revision = VIEW_REVISION_ANY,
-    };
+    }};
     const struct lambda_change_plan plan = {
         .request = call->request,
         .function = call->function,
         .expected_revision = call->revision,
-        .more = &record,
-        .more_count = 1,
+        .more = records,
+        .more_count = lambda_settings_forget(call, call->item, &records[1]) ? 2 : 1,
         .success_status = 204,
         .is_setting = true,
     };
 
-    if (lambda_call_find_alias(call, call->alias, NULL) == NULL)
+    if (lambda_call_find_alias(call, call->item, NULL) == NULL)
         refuse_missing_alias(call);
     else
         lambda_change_start(&call->lambda->with, &call->lambda->changes, &plan);
@@ -327,7 +319,7 @@ void lambda_alias_delete(struct lambda_call *call)
 
 void lambda_alias_get(struct lambda_call *call)
 {
-    const Skein__Wire__FunctionAlias *alias = lambda_call_find_alias(call, call->alias, NULL);
+    const Skein__Wire__FunctionAlias *alias = lambda_call_find_alias(call, call->item, NULL);
     struct buffer body = BUFFER_INIT(LAMBDA_DOCUMENT_BYTES_MAX);
     struct json_write json = json_write_to(&body);
 
@@ -361,8 +353,8 @@ static void list_one(void *user, const char *key, struct slice value, uint64_t r
     (void)revision;
     if (alias == NULL || strcmp(alias->name, listing->after) <= 0 ||
         (listing->version[0] != '\0' &&
-         strcmp(listing->version, version_text(arena, alias->version)) != 0 &&
-         strcmp(listing->version, version_text(arena, alias->other_version)) != 0))
+         strcmp(listing->version, lambda_call_version_text(arena, alias->version)) != 0 &&
+         strcmp(listing->version, lambda_call_version_text(arena, alias->other_version)) != 0))
         return;
     if (listing->left == 0) {
         listing->has_more = true;

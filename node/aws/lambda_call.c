@@ -3,6 +3,8 @@
 #include "node/aws/aws_reply.h"
 #include "node/aws/aws_wire.h"
 #include "node/aws/lambda_config.h"
+#include "node/aws/lambda_qualifier.h"
+#include "proto/base/encode.h"
 
 #include <inttypes.h>
 
@@ -48,6 +50,47 @@ Skein__Wire__FunctionAlias *lambda_call_find_alias(const struct lambda_call *cal
     return skein__wire__function_alias__unpack(&allocator, value.size, value.data);
 }
 
+const Skein__Wire__Function *lambda_call_find_qualified(const struct lambda_call *call)
+{
+    const char *qualifier = call->name.qualifier;
+    const Skein__Wire__FunctionAlias *alias;
+    uint64_t version = 0;
+
+    if (qualifier[0] != '\0' && lambda_qualifier_parse(qualifier, &version) != OK) {
+        alias = lambda_call_find_alias(call, qualifier, NULL);
+        if (alias == NULL)
+            return NULL;
+        version = alias->version;
+    }
+    return version == 0 ? call->function : lambda_call_find(call, version, NULL);
+}
+
+const char *lambda_call_version_text(struct arena *arena, uint64_t version)
+{
+    return version == 0 ? LAMBDA_LATEST : arena_printf(arena, "%" PRIu64, version);
+}
+
+char *lambda_call_arn(const struct lambda_call *call)
+{
+    return lambda_config_arn(call->arena, call->request->region, call->name.name,
+                             call->name.qualifier);
+}
+
+char *lambda_call_new_id(struct arena *arena, struct env *env)
+{
+    char *text = arena_alloc(arena, UUID_TEXT_BYTES);
+    uint8_t random[16];
+
+    env->dice->random_bytes(env, random, sizeof(random));
+    encode_uuid(random, text);
+    return text;
+}
+
+struct aws_input lambda_call_read(const struct lambda_call *call)
+{
+    return aws_input_read(call->arena, call->request->exchange->body, "SerializationException");
+}
+
 void lambda_call_refuse(struct lambda_call *call, int status, const char *code, const char *message)
 {
     aws_fault_respond(call->request, status, code, message);
@@ -60,9 +103,7 @@ void lambda_call_refuse_missing(struct lambda_call *call)
         return;
     }
     lambda_call_refuse(call, 404, "ResourceNotFoundException",
-                       arena_printf(call->arena, "Function not found: %s",
-                                    lambda_config_arn(call->arena, call->request->region,
-                                                      call->name.name, call->name.qualifier)));
+                       arena_printf(call->arena, "Function not found: %s", lambda_call_arn(call)));
 }
 
 bool lambda_call_check_revision(struct aws_input *input, const char *current)
@@ -76,14 +117,20 @@ bool lambda_call_check_revision(struct aws_input *input, const char *current)
                             "the GetFunction/GetAlias API to retrieve the latest RevisionId");
 }
 
-void lambda_call_reply(struct lambda_call *call, struct buffer *body, const struct json_write *json)
+void lambda_call_reply_status(struct lambda_call *call, int status, struct buffer *body,
+                              const struct json_write *json)
 {
     if (json->rc == OK) {
-        aws_reply(call->request, 200, body);
+        aws_reply(call->request, status, body);
         return;
     }
     buffer_close(body);
     aws_fault_respond_error(call->request, ERR_INTERNAL);
+}
+
+void lambda_call_reply(struct lambda_call *call, struct buffer *body, const struct json_write *json)
+{
+    lambda_call_reply_status(call, 200, body, json);
 }
 
 uint64_t lambda_call_page(struct lambda_call *call)

@@ -7,7 +7,6 @@
 #include "node/aws/lambda_config.h"
 #include "node/sandbox/package.h"
 #include "proto/base/check.h"
-#include "proto/base/encode.h"
 
 #include <openssl/evp.h>
 
@@ -196,13 +195,7 @@ static void fail(struct lambda_change *change, enum error rc, bool may_be_commit
 
 static char *new_revision_id(struct lambda_change *change)
 {
-    struct env *env = change->with->env;
-    char *text = arena_alloc(&change->request->exchange->arena, UUID_TEXT_BYTES);
-    uint8_t random[16];
-
-    env->dice->random_bytes(env, random, sizeof(random));
-    encode_uuid(random, text);
-    return text;
+    return lambda_call_new_id(&change->request->exchange->arena, change->with->env);
 }
 
 /* The function as it is, under the next number. */

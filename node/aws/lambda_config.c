@@ -1,5 +1,6 @@
 #include "node/aws/lambda_config.h"
 
+#include "node/aws/lambda_config_more.h"
 #include "proto/base/check.h"
 #include "proto/base/encode.h"
 #include "proto/base/utf8.h"
@@ -15,15 +16,9 @@
 static const char parameter_code[] = "InvalidParameterValueException";
 static const char validation_code[] = "ValidationException";
 
-struct runtime {
-    const char *name;
-    bool can_run;
-};
-
-static const struct runtime runtimes[] = {
-    {"python3.8", true},       {"python3.9", true},   {"python3.10", true},  {"python3.11", true},
-    {"python3.12", true},      {"python3.13", true},  {"provided", true},    {"provided.al2", true},
-    {"provided.al2023", true}, {"nodejs18.x", false}, {"nodejs20.x", false}, {"nodejs22.x", false},
+static const char *const runtimes[] = {
+    "python3.8",  "python3.9",  "python3.10", "python3.11", "python3.12",   "python3.13",
+    "nodejs18.x", "nodejs20.x", "nodejs22.x", "provided",   "provided.al2", "provided.al2023",
 };
 
 static const char *const reserved_variables[] = {
@@ -50,7 +45,9 @@ static const char *const reserved_variables[] = {
 /* Members that would change what a function does and that nothing here honours: refused by name
  * instead of ignored. */
 static const char *const refused_members[] = {
-    "CodeSigningConfigArn", "DeadLetterConfig", "FileSystemConfigs", "ImageConfig", "Layers",
+    "CapacityProviderConfig", "CodeSigningConfigArn", "DurableConfig",
+    "FileSystemConfigs",      "ImageConfig",          "Layers",
+    "TenancyConfig",
 };
 
 void lambda_config_init(Skein__Wire__Function *function)
@@ -74,16 +71,11 @@ static bool check_runtime(struct aws_input *input, const char *runtime)
     struct buffer names = BUFFER_INIT(BUFFER_UNLIMITED);
 
     for (size_t i = 0; i < ARRAY_COUNT(runtimes); i++) {
-        if (strcmp(runtimes[i].name, runtime) == 0) {
+        if (strcmp(runtimes[i], runtime) == 0) {
             buffer_close(&names);
-            return runtimes[i].can_run ||
-                   aws_input_refuse(input, 400, parameter_code,
-                                    "The runtime %s is not supported by this cluster yet. Use "
-                                    "python3.x or provided.al2023.",
-                                    runtime);
+            return true;
         }
-        if (runtimes[i].can_run)
-            buffer_putf(&names, "%s%s", names.size > 0 ? ", " : "", runtimes[i].name);
+        buffer_putf(&names, "%s%s", names.size > 0 ? ", " : "", runtimes[i]);
     }
     aws_input_refuse(input, 400, parameter_code,
                      "Value %s at 'runtime' failed to satisfy constraint: Member must satisfy enum "
@@ -229,7 +221,7 @@ static bool read_environment(struct aws_input *input, Skein__Wire__Function *fun
     return !aws_input_has_fault(input);
 }
 
-static bool read_architecture(struct aws_input *input, Skein__Wire__Function *function)
+bool lambda_config_read_architecture(struct aws_input *input, Skein__Wire__Function *function)
 {
     const json_t *list = aws_input_array(input, input->root, "Architectures");
     const char *architecture;
@@ -334,7 +326,8 @@ bool lambda_config_read(struct aws_input *input, bool is_create, Skein__Wire__Fu
                         &function->memory_mb) &&
            read_bounded(input, ephemeral, "Size", "ephemeralStorage.size", 512, 10240, 1,
                         &function->ephemeral_mb) &&
-           read_architecture(input, function) && read_environment(input, function) &&
+           (!is_create || lambda_config_read_architecture(input, function)) &&
+           read_environment(input, function) && lambda_config_more_read(input, function) &&
            (!is_create || check_mandatory(input, function));
 }
 
@@ -362,15 +355,14 @@ static void write_environment(struct json_write *json, const Skein__Wire__Functi
     json_end_object(json);
 }
 
-/* "2024-01-01T00:00:00.000+0000": Lambda alone writes the zone so. */
-static void write_modified(struct json_write *json, uint64_t wall_ms)
+void lambda_config_write_time(struct json_write *json, const char *key, uint64_t wall_ms)
 {
     char text[TIME_TEXT_BYTES];
     char lambda_text[TIME_TEXT_BYTES + 5];
 
     encode_time(wall_ms, text);
     snprintf(lambda_text, sizeof(lambda_text), "%.*s+0000", (int)strlen(text) - 1, text);
-    json_member_text(json, "LastModified", lambda_text);
+    json_member_text(json, key, lambda_text);
 }
 
 void lambda_config_write(struct json_write *json, const Skein__Wire__Function *function,
@@ -395,13 +387,12 @@ void lambda_config_write(struct json_write *json, const Skein__Wire__Function *f
     json_member_text(json, "Description", function->description);
     json_member_u64(json, "Timeout", function->timeout_ms / 1000);
     json_member_u64(json, "MemorySize", function->memory_mb);
-    write_modified(json, function->modified_ms);
+    lambda_config_write_time(json, "LastModified", function->modified_ms);
     json_key(json, "CodeSha256");
     json_base64(json, slice_of(function->code_sha256.data, function->code_sha256.len));
     json_member_text(json, "Version", version);
     write_environment(json, function);
-    json_key(json, "TracingConfig");
-    json_raw(json, SLICE_LITERAL("{\"Mode\":\"PassThrough\"}"));
+    lambda_config_more_write(json, function);
     json_member_text(json, "RevisionId", function->revision_id);
     json_member_text(json, "State", "Active");
     json_member_text(json, "LastUpdateStatus", "Successful");

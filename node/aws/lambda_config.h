@@ -11,7 +11,6 @@
 
 #define LAMBDA_ZIP_BYTES_MAX (50u << 20)
 #define LAMBDA_UNZIPPED_BYTES_MAX 262144000u
-#define LAMBDA_CONCURRENCY_MAX 1000
 
 /* What a new function has unless the request says otherwise. */
 void lambda_config_init(Skein__Wire__Function *function);
@@ -23,10 +22,16 @@ bool lambda_config_read(struct aws_input *input, bool is_create, Skein__Wire__Fu
 /* The member Description, in the arena; NULL: there is none. False: see the input's fault. */
 bool lambda_config_read_description(struct aws_input *input, const char **description);
 
+/* The member Architectures, which belongs to the code. False: see the input's fault. */
+bool lambda_config_read_architecture(struct aws_input *input, Skein__Wire__Function *function);
+
 /* The members of the configuration document, as one object. `qualifier`: of its ARN; "" = none,
  * NULL = the version, if it is one. */
 void lambda_config_write(struct json_write *json, const Skein__Wire__Function *function,
                          struct slice region, const char *qualifier);
+
+/* "2024-01-01T00:00:00.000+0000": Lambda alone writes the zone so. */
+void lambda_config_write_time(struct json_write *json, const char *key, uint64_t wall_ms);
 
 /* "arn:aws:lambda:us-east-1:000000000000:function:N", with ":QUALIFIER" unless it is empty. */
 char *lambda_config_arn(struct arena *arena, struct slice region, const char *name,

@@ -68,13 +68,15 @@ static void answer_not_found(struct lambda_invoke *op)
                                                      op->invoke.function, op->invoke.qualifier)));
 }
 
-static void answer_throttled(struct lambda_invoke *op)
+static void answer_throttled(struct lambda_invoke *op, enum invoke_limit limit)
 {
     const struct aws_fault fault = {
         .status = 429,
         .code = "TooManyRequestsException",
         .message = "Rate Exceeded.",
-        .extra = "\"Reason\":\"ReservedFunctionConcurrentInvocationLimitExceeded\"",
+        .extra = limit == INVOKE_LIMIT_RESERVED
+                     ? "\"Reason\":\"ReservedFunctionConcurrentInvocationLimitExceeded\""
+                     : "\"Reason\":\"ConcurrentInvocationLimitExceeded\"",
     };
 
     aws_fault_send(op->request, &fault);
@@ -110,7 +112,7 @@ static void on_result(struct invoke *invoke, const struct invoke_result *result)
         answer_result(op, result, result->payload, true);
         return;
     case INVOKE_THROTTLED:
-        answer_throttled(op);
+        answer_throttled(op, result->limit);
         return;
     case INVOKE_NOT_FOUND:
         answer_not_found(op);

@@ -6,6 +6,7 @@
 #include "node/aws/lambda_change.h"
 #include "node/aws/lambda_config.h"
 #include "node/aws/lambda_qualifier.h"
+#include "node/aws/lambda_settings.h"
 #include "proto/base/check.h"
 #include "proto/base/encode.h"
 
@@ -58,6 +59,15 @@ static void count_one(void *user, const char *key, struct slice value, uint64_t 
     (void)value;
     (void)revision;
     ++*(uint64_t *)user;
+}
+
+Skein__Wire__Function *const *lambda_version_find_all(const struct lambda_call *call,
+                                                      uint64_t *count)
+{
+    const struct listing *listing = find_versions(call);
+
+    *count = listing->count;
+    return listing->versions;
 }
 
 uint64_t lambda_version_count(const struct lambda_call *call)
@@ -144,8 +154,7 @@ static bool answer_last(struct lambda_call *call)
 
 void lambda_version_publish(struct lambda_call *call)
 {
-    struct aws_input input =
-        aws_input_read(call->arena, call->request->exchange->body, "SerializationException");
+    struct aws_input input = lambda_call_read(call);
     const char *description = NULL;
     bool is_good = !aws_input_has_fault(&input) &&
                    lambda_call_check_revision(&input, call->function->revision_id) &&
@@ -177,7 +186,8 @@ void lambda_version_publish(struct lambda_call *call)
 void lambda_version_delete(struct lambda_call *call)
 {
     const Skein__Wire__Function *version;
-    struct view_change record = {.is_delete = true};
+    struct view_change records[2] = {{.is_delete = true}};
+    bool has_settings;
     uint64_t number;
 
     if (lambda_qualifier_parse(call->name.qualifier, &number) != OK) {
@@ -190,7 +200,7 @@ void lambda_version_delete(struct lambda_call *call)
                            "$LATEST version cannot be deleted without deleting the function.");
         return;
     }
-    version = lambda_call_find(call, number, &record.expected_revision);
+    version = lambda_call_find(call, number, &records[0].expected_revision);
     if (version == NULL) {
         lambda_call_refuse_missing(call);
         return;
@@ -203,13 +213,14 @@ void lambda_version_delete(struct lambda_call *call)
                                         number));
         return;
     }
-    record.key = lambda_call_version_key(call->arena, call->name.name, number);
+    records[0].key = lambda_call_version_key(call->arena, call->name.name, number);
+    has_settings = lambda_settings_forget(call, call->name.qualifier, &records[1]);
     const struct lambda_change_plan plan = {
         .request = call->request,
         .function = call->function,
         .expected_revision = call->revision,
-        .more = &record,
-        .more_count = 1,
+        .more = records,
+        .more_count = has_settings ? 2 : 1,
         .removed = version,
         .success_status = 204,
         .is_setting = true,

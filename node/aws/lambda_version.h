@@ -9,6 +9,9 @@
 /* Of one function. Its deletion is one change of the catalogue, which takes about a thousand. */
 #define LAMBDA_VERSIONS_MAX 500
 
+/* Of call->name, by number; in the arena. */
+Skein__Wire__Function *const *lambda_version_find_all(const struct lambda_call *call,
+                                                      uint64_t *count);
 uint64_t lambda_version_count(const struct lambda_call *call);
 
 /* Operations; the function is there. */

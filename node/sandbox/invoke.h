@@ -24,11 +24,18 @@ enum invoke_outcome {
     INVOKE_NO_RUNTIME      /* this machine does not have the function's runtime; nothing ran */
 };
 
+enum invoke_limit {                        /* which one throttled it */
+                    INVOKE_LIMIT_NONE,     /* no sandbox in time */
+                    INVOKE_LIMIT_RESERVED, /* of the function: its reserved concurrency */
+                    INVOKE_LIMIT_ACCOUNT   /* of all functions without one */
+};
+
 struct invoke_result {
     enum invoke_outcome outcome;
-    struct slice payload;  /* valid until the callback returns */
-    struct slice log_tail; /* last 4 KiB of the log, START..REPORT lines included */
-    const char *version;   /* that ran: "$LATEST", "7"; valid until the callback returns */
+    enum invoke_limit limit; /* with INVOKE_THROTTLED: this node's part of it is used up */
+    struct slice payload;    /* valid until the callback returns */
+    struct slice log_tail;   /* last 4 KiB of the log, START..REPORT lines included */
+    const char *version;     /* that ran: "$LATEST", "7"; valid until the callback returns */
     uint64_t duration_us;
     uint64_t init_us; /* 0 = warm */
     uint32_t billed_ms;

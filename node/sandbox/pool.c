@@ -31,6 +31,8 @@ struct pool *pool_new(struct env *env, const struct pool_options *options)
     own->init_ms_max = own->init_ms_max != 0 ? own->init_ms_max : INIT_MS_DEFAULT;
     own->idle_ms = own->idle_ms != 0 ? own->idle_ms : IDLE_MS_DEFAULT;
     map_init(&pool->functions);
+    map_init(&pool->limits);
+    pool->rest_max = POOL_UNLIMITED;
     list_init(&pool->all);
     list_init(&pool->idle);
     list_init(&pool->stalled);
@@ -69,6 +71,7 @@ void pool_free(struct pool *pool)
     env_timer_stop(pool->env, &pool->reap_timer);
     env_defer_cancel(pool->env, &pool->refuse_task);
     map_close(&pool->functions);
+    pool_limit_free_all(pool);
     free(pool);
 }
 
@@ -100,7 +103,7 @@ void pool_invoke(struct pool *pool, struct invoke *invoke, invoke_cb cb)
         pool_call_refuse(call, INVOKE_NOT_FOUND);
     } else if (invoke->payload.size > INVOKE_PAYLOAD_BYTES_MAX) {
         pool_call_refuse(call, INVOKE_TOO_LARGE);
-    } else if (pool->call_count > pool->options.concurrency_max) {
+    } else if (!pool_limit_admit(call)) {
         pool_call_refuse(call, INVOKE_THROTTLED);
     } else {
         name_arn(call);

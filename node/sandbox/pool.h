@@ -62,6 +62,25 @@ void pool_invoke(struct pool *pool, struct invoke *invoke, invoke_cb cb);
 /* As invoker.cancel. Only between pool_invoke and the callback. */
 void pool_cancel(struct pool *pool, struct invoke *invoke);
 
+/* ---- what this node may have and shall keep: its part of what is set for the whole cluster ----
+ */
+
+#define POOL_UNLIMITED UINT32_MAX
+
+/* Said as a whole, from begin to end. A function that is not named shares the rest with the others;
+ * of a version that is not named no sandbox is kept. */
+void pool_plan_begin(struct pool *pool);
+/* So many invocations of the function at a time, of all its versions together. */
+void pool_plan_limit(struct pool *pool, const char *name, uint32_t max);
+/* So many sandboxes of a version are started before they are needed, and not ended. */
+void pool_plan_keep(struct pool *pool, const char *name, uint64_t version, uint32_t count);
+void pool_plan_end(struct pool *pool, uint32_t rest_max);
+
+/* Would an invocation of the function be throttled for a limit now? */
+bool pool_is_at_limit(const struct pool *pool, const char *name);
+/* Sandboxes of the version that are idle or busy. */
+uint32_t pool_ready_count(const struct pool *pool, const char *name, uint64_t version);
+
 struct pool_stats {
     uint32_t functions;
     uint32_t starting;

@@ -12,11 +12,13 @@ void pool_call_finish(struct pool_call *call, struct invoke_result *result)
     struct invoke *invoke = call->invoke;
 
     env_timer_stop(pool->env, &call->timer);
+    pool_limit_release(call);
     pool->call_count--;
     pool->totals.invocations++;
     pool->totals.errors += result->outcome == INVOKE_FUNCTION_ERROR;
     pool->totals.throttles += result->outcome == INVOKE_THROTTLED;
     result->version = call->version;
+    result->limit = call->refused_by;
     invoke->cb(invoke, result);
     free(call);
 }

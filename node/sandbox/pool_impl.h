@@ -1,6 +1,7 @@
 /* What the parts of the pool share: pool.c (its life, admission), pool_function.c (functions and
- * their versions), pool_call.c (invocations that wait or end), pool_pump.c (what is started when),
- * pool_unit.c (one sandbox) and pool_outcome.c (what sandboxes say). Nobody else includes it. */
+ * their versions), pool_call.c (invocations that wait or end), pool_limit.c (how many there may
+ * be), pool_pump.c (what is started when), pool_unit.c (one sandbox) and pool_outcome.c (what
+ * sandboxes say). Nobody else includes it. */
 
 #ifndef NODE_SANDBOX_POOL_IMPL_H
 #define NODE_SANDBOX_POOL_IMPL_H
@@ -45,6 +46,8 @@ struct pool_function {
     uint64_t start_us;         /* how long a start takes, a moving average; 0 = not known */
     uint64_t run_us;           /* how long a call takes, likewise */
     struct env_timer patience; /* looks again at calls that wait for a busy sandbox */
+    uint32_t keep_count;       /* sandboxes to have at least */
+    uint32_t planned_count;    /* the same, of the plan that is being said */
     bool is_removed;
 };
 
@@ -73,6 +76,15 @@ struct pool_unit {
     struct buffer tail; /* the latest output, cut to its last bytes when taken */
 };
 
+/* How many calls of a function there may be. It goes with the last call when it is not set. */
+struct pool_limit {
+    char *name;
+    uint32_t max;
+    uint32_t count;
+    bool is_set;
+    bool is_planned; /* set by the plan that is being said */
+};
+
 /* An admitted invocation. */
 struct pool_call {
     struct pool *pool;
@@ -85,6 +97,9 @@ struct pool_call {
     bool is_waiting;                /* in function->waiting */
     bool is_cancelled;              /* nobody waits for the answer */
     enum invoke_outcome refusal;
+    enum invoke_limit refused_by;
+    bool is_admitted;         /* counted, in `limit` or in the rest */
+    struct pool_limit *limit; /* NULL: the rest */
     char version[VERSION_BYTES];
     char arn[ARN_BYTES];
 };
@@ -104,6 +119,9 @@ struct pool {
     uint32_t busy_count;     /* units with a call, of all functions */
     uint32_t starting_count; /* units being started, of all functions, for less than PACED_US */
     uint64_t stream_number;
+    struct map limits;        /* by name -> struct pool_limit */
+    uint32_t rest_max;        /* calls of functions without a limit of their own */
+    uint32_t rest_count;      /* of them, admitted and not ended */
     struct pool_stats totals; /* only its counters */
 };
 
@@ -138,9 +156,19 @@ void pool_call_on_waited_enough(struct env_timer *timer);
 void pool_call_free(struct pool *pool, struct pool_call *call);
 void pool_call_free_all(struct pool *pool, struct list *calls);
 
+/* ---- limits --------------------------------------------------------------------------------- */
+
+/* False: `refused_by` says which limit was reached. */
+bool pool_limit_admit(struct pool_call *call);
+/* The call ended, if it was admitted. */
+void pool_limit_release(struct pool_call *call);
+void pool_limit_free_all(struct pool *pool);
+
 /* ---- what waits meets what is there --------------------------------------------------------- */
 
 void pool_pump(struct pool_function *function);
+/* Sandboxes of the function that are not on their way out. */
+uint32_t pool_pump_unit_count(const struct pool_function *function);
 /* The runtime is being loaded: a sandbox started now would only wait for it. */
 bool pool_pump_is_booting(const struct pool_function *function);
 void pool_pump_stalled(struct pool *pool);
@@ -157,6 +185,10 @@ void pool_unit_set(struct pool_unit *unit, enum unit_state state);
 void pool_unit_set_paced(struct pool_unit *unit, bool is_paced);
 void pool_unit_end(struct pool_unit *unit);
 void pool_unit_end_idle(struct pool_version *version);
+/* Is it one of those that its function shall have at least? */
+bool pool_unit_is_kept(const struct pool_unit *unit);
+/* Look for idle units to end, if nobody does yet. */
+void pool_unit_reap_later(struct pool *pool);
 /* It has nothing to do any more: keep it, unless its function has moved on. */
 void pool_unit_rest(struct pool_unit *unit);
 void pool_unit_deliver(struct pool_unit *unit, struct pool_call *call);

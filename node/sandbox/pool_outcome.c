@@ -196,6 +196,8 @@ static void unit_on_exit(struct sandbox *sandbox, const struct sandbox_exit *exi
     else
         pool_unit_set(unit, UNIT_ENDING);
     pool_unit_free(unit);
+    if (pool_function_is_current(version) && version->function->keep_count > 0)
+        pool_pump(version->function);
     pool_function_release(version);
     pool_pump_stalled(pool);
 }

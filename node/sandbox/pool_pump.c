@@ -73,6 +73,19 @@ static void fetch_code(struct pool_version *version)
     options->code_fetch(options->user, &version->code, version_on_code);
 }
 
+static void end_longest_idle(struct pool *pool)
+{
+    LIST_EACH(&pool->idle, link)
+    {
+        struct pool_unit *unit = container_of(link, struct pool_unit, oldest_link);
+
+        if (!pool_unit_is_kept(unit)) {
+            pool_unit_end(unit);
+            return;
+        }
+    }
+}
+
 /* Room for one more process, by ending the one that has been idle longest if need be. It makes
  * room only once it is gone. Starts are paced: a burst that started a process for every waiting
  * call at once would leave no processor time for the calls. */
@@ -84,8 +97,8 @@ static bool has_room(struct pool *pool, struct pool_function *function)
         return true;
     if (function->stalled_link.next == &function->stalled_link)
         list_append(&pool->stalled, &function->stalled_link);
-    if (is_full && !list_is_empty(&pool->idle))
-        pool_unit_end(container_of(pool->idle.next, struct pool_unit, oldest_link));
+    if (is_full)
+        end_longest_idle(pool);
     return false;
 }
 
@@ -136,6 +149,36 @@ bool pool_pump_is_booting(const struct pool_function *function)
     return env->sandbox->is_booting(env, pool_function_current(function)->spec->runtime);
 }
 
+uint32_t pool_pump_unit_count(const struct pool_function *function)
+{
+    uint32_t count = 0;
+
+    LIST_EACH(&pool_function_current(function)->units, link)
+    count += container_of(link, struct pool_unit, link)->state != UNIT_ENDING;
+    return count;
+}
+
+/* Fewer sandboxes than shall be kept? */
+static bool is_short(const struct pool_function *function)
+{
+    return function->keep_count > 0 && pool_pump_unit_count(function) < function->keep_count;
+}
+
+static void start_kept(struct pool_version *version)
+{
+    struct pool_function *function = version->function;
+
+    while (is_short(function) && has_room(function->pool, function)) {
+        enum error rc = pool_unit_start(version);
+
+        if (rc == OK)
+            continue;
+        log_warn("pool.start_failed function=%s runtime=%s why=%s", function->name,
+                 version->spec->runtime, error_name(rc));
+        return;
+    }
+}
+
 static void start_units(struct pool_version *version)
 {
     struct pool_function *function = version->function;
@@ -172,13 +215,15 @@ void pool_pump(struct pool_function *function)
         pool_unit_deliver(container_of(version->idle.next, struct pool_unit, idle_link),
                           pool_call_take(function));
     }
-    if (function->waiting_count <= version->starting_count ||
+    if ((function->waiting_count <= version->starting_count && !is_short(function)) ||
         env_timer_is_running(&function->backoff))
         return;
     if (version->code_state == CODE_ABSENT)
         fetch_code(version);
     else if (version->code_state == CODE_READY && pool_pump_is_booting(function))
         be_patient(function);
-    else if (version->code_state == CODE_READY)
+    else if (version->code_state == CODE_READY) {
         start_units(version);
+        start_kept(version);
+    }
 }

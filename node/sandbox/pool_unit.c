@@ -84,21 +84,38 @@ void pool_unit_end_idle(struct pool_version *version)
         pool_unit_end(container_of(version->idle.next, struct pool_unit, idle_link));
 }
 
+bool pool_unit_is_kept(const struct pool_unit *unit)
+{
+    const struct pool_function *function = unit->version->function;
+
+    return function->keep_count > 0 && pool_function_is_current(unit->version) &&
+           pool_pump_unit_count(function) <= function->keep_count;
+}
+
 static void on_reap(struct env_timer *timer)
 {
     struct pool *pool = container_of(timer, struct pool, reap_timer);
     uint64_t idle_us = (uint64_t)pool->options.idle_ms * 1000;
 
-    while (!list_is_empty(&pool->idle)) {
-        struct pool_unit *unit = container_of(pool->idle.next, struct pool_unit, oldest_link);
+    LIST_EACH_SAFE(&pool->idle, link)
+    {
+        struct pool_unit *unit = container_of(link, struct pool_unit, oldest_link);
         uint64_t age_us = env_now_us(pool->env) - unit->since_us;
 
         if (age_us < idle_us) {
             env_timer_start(pool->env, &pool->reap_timer, idle_us - age_us, on_reap);
             return;
         }
-        pool_unit_end(unit);
+        if (!pool_unit_is_kept(unit))
+            pool_unit_end(unit);
     }
+}
+
+void pool_unit_reap_later(struct pool *pool)
+{
+    if (!env_timer_is_running(&pool->reap_timer))
+        env_timer_start(pool->env, &pool->reap_timer, (uint64_t)pool->options.idle_ms * 1000,
+                        on_reap);
 }
 
 /* Year, month and day as Lambda names its streams, then something unique to the sandbox. */
@@ -124,7 +141,10 @@ enum error pool_unit_start(struct pool_version *version)
     struct pool_function *function = version->function;
     struct pool *pool = function->pool;
     struct pool_unit *unit = check_calloc(1, sizeof(*unit));
-    struct pool_call *first = container_of(function->waiting.next, struct pool_call, link);
+    const struct pool_call *first =
+        list_is_empty(&function->waiting)
+            ? NULL
+            : container_of(function->waiting.next, struct pool_call, link);
     char log_group[TEXT_BYTES];
     struct sandbox_spec spec = {.function = version->spec,
                                 .code_folder = version->folder,
@@ -235,9 +255,7 @@ void pool_unit_rest(struct pool_unit *unit)
         return;
     }
     pool_unit_set(unit, UNIT_IDLE);
-    if (!env_timer_is_running(&pool->reap_timer))
-        env_timer_start(pool->env, &pool->reap_timer, (uint64_t)pool->options.idle_ms * 1000,
-                        on_reap);
+    pool_unit_reap_later(pool);
 }
 
 void pool_unit_free(struct pool_unit *unit)
