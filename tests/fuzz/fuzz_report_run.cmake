@@ -1,0 +1,1 @@
+skein_fuzz(report_run SOURCES fuzz_report_run.c LIBS chaos_report)
