@@ -21,7 +21,7 @@
   };
 
   const round = (value, unit) =>
-    value === null ? "–" : (value < 10 ? value.toFixed(value < 1 ? 2 : 1) : Math.round(value).toLocaleString("en")) + unit;
+    value === null ? "–" : (value >= 10 || value === 0 ? Math.round(value).toLocaleString("en") : value.toFixed(value < 1 ? 2 : 1)) + unit;
 
   const moment = (time, end) => {
     if (end <= 120)

@@ -143,8 +143,8 @@ static void put_figures(struct buffer *to, const struct report_run *run,
     report_page_figure(to, "p99", report_text_ms(digest->p99_ms).text, false);
     report_page_figure(to, "slowest request", report_text_ms(digest->max_ms).text, false);
     if (recovery != REPORT_RECOVERY_UNKNOWN)
-        report_page_figure(to, "slowest recovery",
-                           recovery == REPORT_RECOVERY_NEVER    ? "not within the run"
+        report_page_figure(to, "worst recovery",
+                           recovery == REPORT_RECOVERY_NEVER    ? "never"
                            : recovery == REPORT_RECOVERY_NO_DIP ? "no dip"
                                                                 : report_text_seconds(seconds).text,
                            recovery == REPORT_RECOVERY_NEVER);

@@ -1,14 +1,8 @@
-#include "chaos/report/report_run.h"
-
+#include "chaos/report/report_member.h"
 #include "proto/base/check.h"
 
 #include <errno.h>
-#include <jansson.h>
-#include <math.h>
-#include <stdarg.h>
 #include <stdio.h>
-
-#define NUMBER_MAX 1e12
 
 static const char *const file_names[REPORT_FILE_COUNT] = {
     [REPORT_FILE_RUN] = "run.json",
@@ -26,14 +20,6 @@ static const char *const kind_names[] = {
     [REPORT_FAULT] = "fault",
     [REPORT_UNDO] = "undo",
     [REPORT_NOTE] = "note",
-};
-
-/* A place in a file, and where to say what is wrong there. */
-struct place {
-    struct report_run *run;
-    const char *file;
-    uint32_t line;
-    char *why; /* ERROR_WHY_BYTES */
 };
 
 const char *report_run_file_name(enum report_file file)
@@ -74,20 +60,6 @@ void report_run_close(struct report_run *run)
     arena_close(&run->arena);
 }
 
-__attribute__((format(printf, 2, 3))) static enum error wrong(const struct place *place,
-                                                              const char *format, ...)
-{
-    int size = place->line == 0
-                   ? snprintf(place->why, ERROR_WHY_BYTES, "%s: ", place->file)
-                   : snprintf(place->why, ERROR_WHY_BYTES, "%s:%u: ", place->file, place->line);
-    va_list arguments;
-
-    va_start(arguments, format);
-    (void)vsnprintf(place->why + size, ERROR_WHY_BYTES - (size_t)size, format, arguments);
-    va_end(arguments);
-    return ERR_INVALID;
-}
-
 /* Room for one more in an array that doubles. */
 static void *grown(void *array, size_t count, size_t *capacity, size_t bytes)
 {
@@ -97,130 +69,30 @@ static void *grown(void *array, size_t count, size_t *capacity, size_t bytes)
     return check_realloc(array, *capacity * bytes);
 }
 
-/* ---- members ---- */
-
-/* A text member; "" when it is absent or null. */
-static enum error take_text(const struct place *place, const json_t *object, const char *member,
-                            const char **text)
-{
-    const json_t *value = json_object_get(object, member);
-
-    if (value != NULL && !json_is_null(value) && !json_is_string(value))
-        return wrong(place, "\"%s\" is no text", member);
-    *text = json_is_string(value)
-                ? arena_text(&place->run->arena,
-                             slice_of(json_string_value(value), json_string_length(value)))
-                : "";
-    return OK;
-}
-
-/* Any value as people write it: texts without quotes, "" when it is absent or null. */
-static const char *any_text(const struct place *place, const json_t *value)
-{
-    char *text;
-    const char *copy;
-
-    if (value == NULL || json_is_null(value))
-        return "";
-    if (json_is_string(value))
-        return arena_text(&place->run->arena,
-                          slice_of(json_string_value(value), json_string_length(value)));
-    text = json_dumps(value, JSON_ENCODE_ANY | JSON_COMPACT | JSON_REAL_PRECISION(6));
-    CHECK(text != NULL);
-    copy = arena_text(&place->run->arena, slice_text(text));
-    free(text);
-    return copy;
-}
-
-/* Leaves `number` alone when the member is absent or null. */
-static enum error take_number(const struct place *place, const json_t *object, const char *member,
-                              double most, double *number)
-{
-    const json_t *value = json_object_get(object, member);
-
-    if (value == NULL || json_is_null(value))
-        return OK;
-    if (!json_is_number(value) || !(json_number_value(value) >= 0) ||
-        json_number_value(value) > most)
-        return wrong(place, "\"%s\" is no number from 0 to %g", member, most);
-    *number = json_number_value(value);
-    return OK;
-}
-
-static enum error take_count(const struct place *place, const json_t *object, const char *member,
-                             uint64_t *count)
-{
-    const json_t *value = json_object_get(object, member);
-    double number = 0;
-    enum error rc;
-
-    if (json_is_array(value)) { /* the things themselves are as good as their number */
-        *count = json_array_size(value);
-        return OK;
-    }
-    rc = take_number(place, object, member, NUMBER_MAX, &number);
-    if (rc == OK)
-        *count = (uint64_t)number;
-    return rc;
-}
-
-static enum error take_time(const struct place *place, const json_t *object, double *at_s)
-{
-    if (json_object_get(object, "t") == NULL || json_is_null(json_object_get(object, "t")))
-        return wrong(place, "no \"t\"");
-    return take_number(place, object, "t", REPORT_SECONDS_MAX, at_s);
-}
-
-/* The index of the member's value among `names`. */
-static enum error take_name(const struct place *place, const json_t *object, const char *member,
-                            struct report_names *names, uint32_t *index)
-{
-    const json_t *value = json_object_get(object, member);
-    const char *text;
-    uintptr_t known;
-
-    if (!json_is_string(value) && !json_is_integer(value))
-        return wrong(place, "\"%s\" is neither a number nor a text", member);
-    text = any_text(place, value);
-    known = (uintptr_t)map_find(&names->places, slice_text(text));
-    if (known == 0) {
-        if (names->count == REPORT_NAMES_MAX)
-            return wrong(place, "more than %u different values of \"%s\"", REPORT_NAMES_MAX,
-                         member);
-        names->names = check_realloc(names->names, (names->count + 1) * sizeof(names->names[0]));
-        names->names[names->count] = text;
-        known = ++names->count;
-        (void)map_set(&names->places, slice_text(text), (void *)known);
-    }
-    *index = (uint32_t)(known - 1);
-    return OK;
-}
-
-/* ---- files ---- */
-
-static enum error take_invariant(const struct place *place, const json_t *object,
+static enum error take_invariant(const struct report_place *place, const json_t *object,
                                  struct report_invariant *invariant)
 {
     const json_t *holds = json_object_get(object, "ok");
     enum error rc;
 
     if (!json_is_object(object))
-        return wrong(place, "one of \"invariants\" is no object");
-    rc = take_text(place, object, "name", &invariant->name);
+        return report_member_wrong(place, "one of \"invariants\" is no object");
+    rc = report_member_text(place, object, "name", &invariant->name);
     if (rc != OK)
         return rc;
     if (holds != NULL && !json_is_boolean(holds) && !json_is_null(holds))
-        return wrong(place, "\"ok\" of the invariant \"%.40s\" is neither true, false nor null",
-                     invariant->name);
-    invariant->threshold = any_text(place, json_object_get(object, "threshold"));
-    invariant->measured = any_text(place, json_object_get(object, "measured"));
+        return report_member_wrong(
+            place, "\"ok\" of the invariant \"%.40s\" is neither true, false nor null",
+            invariant->name);
+    invariant->threshold = report_member_any(place, json_object_get(object, "threshold"));
+    invariant->measured = report_member_any(place, json_object_get(object, "measured"));
     invariant->outcome = json_is_true(holds)    ? REPORT_HOLDS
                          : json_is_false(holds) ? REPORT_BROKEN
                                                 : REPORT_OPEN;
     return OK;
 }
 
-static enum error take_invariants(const struct place *place, const json_t *object)
+static enum error take_invariants(const struct report_place *place, const json_t *object)
 {
     struct report_run *run = place->run;
     const json_t *all = json_object_get(object, "invariants");
@@ -228,7 +100,7 @@ static enum error take_invariants(const struct place *place, const json_t *objec
     if (all == NULL || json_is_null(all))
         return OK;
     if (!json_is_array(all))
-        return wrong(place, "\"invariants\" is no array");
+        return report_member_wrong(place, "\"invariants\" is no array");
     run->invariants = check_calloc(json_array_size(all) + 1, sizeof(run->invariants[0]));
     for (size_t i = 0; i < json_array_size(all); i++) {
         enum error rc = take_invariant(place, json_array_get(all, i), &run->invariants[i]);
@@ -240,7 +112,7 @@ static enum error take_invariants(const struct place *place, const json_t *objec
     return OK;
 }
 
-static enum error take_cluster(const struct place *place, const json_t *object)
+static enum error take_cluster(const struct report_place *place, const json_t *object)
 {
     struct report_run *run = place->run;
     const json_t *cluster = json_object_get(object, "cluster");
@@ -250,22 +122,22 @@ static enum error take_cluster(const struct place *place, const json_t *object)
     if (cluster == NULL || json_is_null(cluster))
         return OK;
     if (!json_is_object(cluster))
-        return wrong(place, "\"cluster\" is no object");
-    rc = take_count(place, cluster, "nodes", &run->node_count);
+        return report_member_wrong(place, "\"cluster\" is no object");
+    rc = report_member_count(place, cluster, "nodes", &run->node_count);
     if (rc == OK)
-        rc = take_count(place, cluster, "controllers", &run->controller_count);
+        rc = report_member_count(place, cluster, "controllers", &run->controller_count);
     if (rc != OK || regions == NULL || json_is_null(regions))
         return rc;
     if (!json_is_array(regions))
-        return wrong(place, "\"regions\" is no array");
+        return report_member_wrong(place, "\"regions\" is no array");
     run->regions = check_calloc(json_array_size(regions) + 1, sizeof(run->regions[0]));
     for (; run->region_count < json_array_size(regions); run->region_count++)
         run->regions[run->region_count] =
-            any_text(place, json_array_get(regions, run->region_count));
+            report_member_any(place, json_array_get(regions, run->region_count));
     return OK;
 }
 
-static enum error take_verdict(const struct place *place, const json_t *object)
+static enum error take_verdict(const struct report_place *place, const json_t *object)
 {
     const char *verdict = json_string_value(json_object_get(object, "verdict"));
 
@@ -274,10 +146,10 @@ static enum error take_verdict(const struct place *place, const json_t *object)
             place->run->verdict = (enum report_verdict)i;
             return OK;
         }
-    return wrong(place, "\"verdict\" is none of PASS, FAIL, UNDECIDED and SKIPPED");
+    return report_member_wrong(place, "\"verdict\" is none of PASS, FAIL, UNDECIDED and SKIPPED");
 }
 
-static enum error take_run(const struct place *place, const json_t *object)
+static enum error take_run(const struct report_place *place, const json_t *object)
 {
     struct report_run *run = place->run;
     const struct {
@@ -291,44 +163,44 @@ static enum error take_run(const struct place *place, const json_t *object)
     enum error rc = take_verdict(place, object);
 
     for (size_t i = 0; i < ARRAY_COUNT(texts) && rc == OK; i++)
-        rc = take_text(place, object, texts[i].member, texts[i].to);
+        rc = report_member_text(place, object, texts[i].member, texts[i].to);
     if (rc == OK && run->scenario[0] == '\0')
-        rc = wrong(place, "no \"scenario\"");
+        rc = report_member_wrong(place, "no \"scenario\"");
     if (rc == OK)
-        rc = take_number(place, object, "seconds", REPORT_SECONDS_MAX, &run->seconds);
+        rc = report_member_number(place, object, "seconds", REPORT_SECONDS_MAX, &run->seconds);
     if (rc == OK)
         rc = take_invariants(place, object);
     if (rc == OK)
         rc = take_cluster(place, object);
-    run->seed = any_text(place, json_object_get(object, "seed"));
+    run->seed = report_member_any(place, json_object_get(object, "seed"));
     return rc;
 }
 
-static enum error take_event(const struct place *place, const json_t *object)
+static enum error take_event(const struct report_place *place, const json_t *object)
 {
     struct report_run *run = place->run;
     const char *kind = json_string_value(json_object_get(object, "kind"));
     const json_t *id = json_object_get(object, "id");
     struct report_event event = {.line = place->line, .fault = REPORT_NO_FAULT};
-    enum error rc = take_time(place, object, &event.at_s);
+    enum error rc = report_member_time(place, object, &event.at_s);
     size_t i = 0;
 
     while (kind != NULL && i < ARRAY_COUNT(kind_names) && strcmp(kind, kind_names[i]) != 0)
         i++;
     if (rc == OK && (kind == NULL || i == ARRAY_COUNT(kind_names)))
-        return wrong(place, "\"kind\" is none of fault, undo and note");
+        return report_member_wrong(place, "\"kind\" is none of fault, undo and note");
     event.kind = (enum report_kind)i;
     if (rc == OK && event.kind != REPORT_NOTE && !json_is_integer(id))
-        return wrong(place, "\"id\" is no whole number");
+        return report_member_wrong(place, "\"id\" is no whole number");
     event.id = json_integer_value(id);
     if (rc == OK)
-        rc = take_text(place, object, "what", &event.what);
+        rc = report_member_text(place, object, "what", &event.what);
     if (rc == OK)
-        rc = take_text(place, object, "target", &event.target);
+        rc = report_member_text(place, object, "target", &event.target);
     if (rc == OK)
-        rc = take_text(place, object, "text", &event.text);
+        rc = report_member_text(place, object, "text", &event.text);
     if (rc == OK && run->event_count == REPORT_RECORDS_MAX)
-        return wrong(place, "more than %u events", REPORT_RECORDS_MAX);
+        return report_member_wrong(place, "more than %u events", REPORT_RECORDS_MAX);
     if (rc != OK)
         return rc;
     run->events = grown(run->events, run->event_count, &run->event_capacity, sizeof(event));
@@ -336,25 +208,25 @@ static enum error take_event(const struct place *place, const json_t *object)
     return OK;
 }
 
-static enum error take_sample(const struct place *place, const json_t *object)
+static enum error take_sample(const struct report_place *place, const json_t *object)
 {
     struct report_run *run = place->run;
     struct report_sample sample = {.line = place->line, .p50_ms = -1, .p99_ms = -1, .max_ms = -1};
     double *const latencies[] = {&sample.p50_ms, &sample.p99_ms, &sample.max_ms};
-    enum error rc = take_time(place, object, &sample.at_s);
+    enum error rc = report_member_time(place, object, &sample.at_s);
 
     if (rc == OK)
-        rc = take_count(place, object, "ok", &sample.ok);
+        rc = report_member_count(place, object, "ok", &sample.ok);
     if (rc == OK)
-        rc = take_count(place, object, "failed", &sample.failed);
+        rc = report_member_count(place, object, "failed", &sample.failed);
     if (rc == OK)
-        rc = take_number(place, object, "p50_ms", NUMBER_MAX, &sample.p50_ms);
+        rc = report_member_number(place, object, "p50_ms", REPORT_NUMBER_MAX, &sample.p50_ms);
     if (rc == OK)
-        rc = take_number(place, object, "p99_ms", NUMBER_MAX, &sample.p99_ms);
+        rc = report_member_number(place, object, "p99_ms", REPORT_NUMBER_MAX, &sample.p99_ms);
     if (rc == OK)
-        rc = take_number(place, object, "max_ms", NUMBER_MAX, &sample.max_ms);
+        rc = report_member_number(place, object, "max_ms", REPORT_NUMBER_MAX, &sample.max_ms);
     if (rc == OK && run->sample_count == REPORT_RECORDS_MAX)
-        return wrong(place, "more than %u samples", REPORT_RECORDS_MAX);
+        return report_member_wrong(place, "more than %u samples", REPORT_RECORDS_MAX);
     if (rc != OK)
         return rc;
     for (size_t i = 0; i < ARRAY_COUNT(latencies); i++)
@@ -365,18 +237,18 @@ static enum error take_sample(const struct place *place, const json_t *object)
     return OK;
 }
 
-static enum error take_lead(const struct place *place, const json_t *object)
+static enum error take_lead(const struct report_place *place, const json_t *object)
 {
     struct report_run *run = place->run;
     struct report_lead lead = {.line = place->line, .node = REPORT_NO_NODE};
-    enum error rc = take_time(place, object, &lead.at_s);
+    enum error rc = report_member_time(place, object, &lead.at_s);
 
     if (rc == OK)
-        rc = take_name(place, object, "shard", &run->shards, &lead.shard);
+        rc = report_member_name(place, object, "shard", &run->shards, &lead.shard);
     if (rc == OK && !json_is_null(json_object_get(object, "leader")))
-        rc = take_name(place, object, "leader", &run->nodes, &lead.node);
+        rc = report_member_name(place, object, "leader", &run->nodes, &lead.node);
     if (rc == OK && run->lead_count == REPORT_RECORDS_MAX)
-        return wrong(place, "more than %u changes of leaders", REPORT_RECORDS_MAX);
+        return report_member_wrong(place, "more than %u changes of leaders", REPORT_RECORDS_MAX);
     if (rc != OK)
         return rc;
     run->leads = grown(run->leads, run->lead_count, &run->lead_capacity, sizeof(lead));
@@ -384,9 +256,9 @@ static enum error take_lead(const struct place *place, const json_t *object)
     return OK;
 }
 
-typedef enum error (*take_object)(const struct place *place, const json_t *object);
+typedef enum error (*take_object)(const struct report_place *place, const json_t *object);
 
-static enum error parse_object(struct place *place, struct slice text, take_object take)
+static enum error parse_object(struct report_place *place, struct slice text, take_object take)
 {
     json_error_t problem;
     json_t *object = json_loadb((const char *)text.data, text.size, 0, &problem);
@@ -395,9 +267,10 @@ static enum error parse_object(struct place *place, struct slice text, take_obje
     if (object == NULL) {
         if (place->line == 0 && problem.line > 0)
             place->line = (uint32_t)problem.line;
-        return wrong(place, "no JSON: %s", problem.text);
+        return report_member_wrong(place, "no JSON: %s", problem.text);
     }
-    rc = json_is_object(object) ? take(place, object) : wrong(place, "no JSON object");
+    rc =
+        json_is_object(object) ? take(place, object) : report_member_wrong(place, "no JSON object");
     json_decref(object);
     return rc;
 }
@@ -410,7 +283,7 @@ static bool is_blank(struct slice line)
     return true;
 }
 
-static enum error parse_lines(struct place *place, struct slice rest, take_object take)
+static enum error parse_lines(struct report_place *place, struct slice rest, take_object take)
 {
     enum error rc = OK;
 
@@ -437,7 +310,7 @@ enum error report_run_parse(struct report_run *run, enum report_file file, struc
         [REPORT_FILE_SAMPLES] = take_sample,
         [REPORT_FILE_LEADERS] = take_lead,
     };
-    struct place place = {run, file_names[file], 0, why};
+    struct report_place place = {run, file_names[file], 0, why};
 
     return file == REPORT_FILE_RUN ? parse_object(&place, content, takes[file])
                                    : parse_lines(&place, content, takes[file]);

@@ -5,8 +5,8 @@
 
 #include <math.h>
 
-#define ROWS_MAX 5
-#define NAME_ROWS_MAX 4 /* the last row is for faults that have only room for a number */
+#define ROWS_MAX 6
+#define NAME_ROWS_MAX 4 /* the others are for faults that have only room for a number */
 #define LABEL_CHARACTERS_MAX 34
 #define BAR_WIDTH_LEAST 4.0
 
@@ -53,8 +53,9 @@ static double label_width(const struct chart *chart, size_t fault, enum label la
     return 8 + (double)characters * chart->letter;
 }
 
-/* Into the first row where the bar and its label meet no other, and what of a label fits. */
-static void place_bar(const struct chart *chart, size_t fault, double row_end[ROWS_MAX],
+/* Into the first row where the bar and its label meet no other, and what of a label fits. False:
+ * there is room for nothing. */
+static bool place_bar(const struct chart *chart, size_t fault, double row_end[ROWS_MAX],
                       struct bar *bar)
 {
     double end;
@@ -76,8 +77,9 @@ static void place_bar(const struct chart *chart, size_t fault, double row_end[RO
             break;
     }
     if (bar->row == ROWS_MAX)
-        bar->row = ROWS_MAX - 1;
-    row_end[bar->row] = fmax(row_end[bar->row], end + 3);
+        return false;
+    row_end[bar->row] = end + 3;
+    return true;
 }
 
 static void draw_bar(const struct chart *chart, size_t fault, const struct bar *bar, double top)
@@ -115,7 +117,8 @@ double chart_track(const struct chart *chart, double top)
     for (size_t i = 0; i < chart->run->fault_count; i++) {
         struct bar bar;
 
-        place_bar(chart, i, row_end, &bar);
+        if (!place_bar(chart, i, row_end, &bar))
+            continue;
         draw_bar(chart, i, &bar, top);
         rows = bar.row + 1 > rows ? bar.row + 1 : rows;
     }
