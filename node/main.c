@@ -288,6 +288,8 @@ static enum error open_node(struct program *program, char why[ERROR_WHY_BYTES])
         .sandboxes_starting_max =
             settings->sandboxes_starting_max > 0 ? settings->sandboxes_starting_max : processors,
         .account_concurrency = settings->account_concurrency,
+        .event_retry_ms = settings->event_retry_ms,
+        .event_lease_ms = settings->event_lease_ms,
         .function_log_folder = "logs",
         .user = program,
         .on_peer = on_peer,

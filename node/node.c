@@ -2,9 +2,12 @@
 
 #include "node/aws/apigateway.h"
 #include "node/aws/dynamodb.h"
+#include "node/aws/function_url.h"
 #include "node/aws/lambda.h"
 #include "node/aws/sts.h"
+#include "node/event/event_engine.h"
 #include "node/node_code.h"
+#include "node/node_event.h"
 #include "node/node_invoke.h"
 #include "node/node_limit.h"
 #include "node/node_links.h"
@@ -32,6 +35,7 @@
 static const struct shard_engine *const engines[SHARD_ENGINE_COUNT] = {
     [SHARD_ENGINE_TABLE] = &table_engine,
     [SHARD_ENGINE_BLOB] = &blob_engine,
+    [SHARD_ENGINE_QUEUE] = &event_engine,
 };
 
 struct node {
@@ -48,10 +52,12 @@ struct node {
     struct node_code *code;
     struct pool *pool;
     struct node_invoke *invoke;
+    struct event_worker *events;
     struct node_limit *limit;
     struct aws_router *aws;
     struct dynamodb *dynamodb;
     struct lambda *lambda;
+    struct function_url *function_urls;
     struct apigateway *apigateway;
     struct sts sts;
     struct function_log *function_log; /* NULL = none */
@@ -198,6 +204,23 @@ static void on_shard_signal(void *user, uint32_t shard)
 
     if (node->courier != NULL)
         table_courier_wake(node->courier, shard);
+    if (node->events != NULL)
+        event_worker_wake(node->events);
+}
+
+static void open_events(struct node *node)
+{
+    const struct event_worker_options options = {
+        .env = node->env,
+        .view = node->view,
+        .router = node->router,
+        .invoker = node_invoke_invoker(node->invoke),
+        .shards = node_event_shards(node->shards),
+        .retry_ms = node->options.event_retry_ms,
+        .lease_ms = node->options.event_lease_ms,
+    };
+
+    node->events = event_worker_new(&options);
 }
 
 static enum error open_replication(struct node *node)
@@ -327,6 +350,7 @@ static void on_admin(void *user, struct aws_request *request)
         .shards = node->shards,
         .router = node->router,
         .pool = node->pool,
+        .events = node->events,
         .aws = node->aws,
     };
 
@@ -355,9 +379,12 @@ static void open_services(struct node *node)
     node->aws = aws_router_new(node->env, &aws);
     node->dynamodb = dynamodb_new(&dynamodb);
     node->lambda = lambda_new(&lambda);
+    node->function_urls = function_url_new(&lambda);
     node->apigateway = apigateway_new(&apigateway);
     aws_router_handle(node->aws, AWS_SERVICE_DYNAMODB, node->dynamodb, dynamodb_on_request);
     aws_router_handle(node->aws, AWS_SERVICE_LAMBDA, node->lambda, lambda_on_request);
+    aws_router_handle(node->aws, AWS_SERVICE_FUNCTION_URL, node->function_urls,
+                      function_url_on_request);
     aws_router_handle(node->aws, AWS_SERVICE_APIGATEWAY, node->apigateway, apigateway_on_request);
     aws_router_handle(node->aws, AWS_SERVICE_EXECUTE_API, node->apigateway,
                       apigateway_on_invocation);
@@ -389,6 +416,7 @@ enum error node_open(struct env *env, const struct node_options *options, char w
         return rc;
     }
     open_functions(node);
+    open_events(node);
     open_services(node);
     log_info("node.started id=%" PRIu64 " region=%s incarnation=%" PRIu64, env_self(env),
              options->region, node->incarnation);
@@ -403,12 +431,14 @@ void node_free(struct node *node)
     node_resets_close(&node->resets);
     node_links_close(&node->links);
     apigateway_free(node->apigateway);
+    function_url_free(node->function_urls);
     lambda_free(node->lambda);
     dynamodb_free(node->dynamodb);
     aws_router_free(node->aws);
     node_limit_free(node->limit);
     node_invoke_free(node->invoke);
     pool_free(node->pool);
+    event_worker_free(node->events);
     function_log_free(node->function_log);
     node_code_free(node->code);
     table_courier_free(node->courier);

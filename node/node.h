@@ -30,6 +30,8 @@ struct node_options {
     uint32_t election_ms;
     uint32_t snapshot_entries;
     uint64_t snapshot_bytes;
+    uint32_t event_retry_ms; /* event_worker.h; 0 = the default */
+    uint32_t event_lease_ms;
     uint32_t sandboxes_max;
     uint32_t sandboxes_starting_max;
     uint32_t account_concurrency; /* invocations at a time in the whole cluster; 0 = 1000 */

@@ -15,6 +15,7 @@ struct facts {
     struct shard_host_stats shards;
     struct shard_router_stats router;
     struct pool_stats pool;
+    struct event_worker_stats events;
     struct host_stats host;
 };
 
@@ -23,6 +24,7 @@ static void gather(const struct node_status *status, struct facts *facts)
     shard_host_stats(status->shards, &facts->shards);
     shard_router_stats(status->router, &facts->router);
     pool_stats(status->pool, &facts->pool);
+    event_worker_stats(status->events, &facts->events);
     host_stats(status->host, &facts->host);
 }
 
@@ -198,6 +200,11 @@ static void put_metrics(const struct node_status *status, struct buffer *text)
     put_metric(text, "invocation_errors_total", "counter", facts.pool.errors);
     put_metric(text, "invocation_throttles_total", "counter", facts.pool.throttles);
     put_metric(text, "cold_starts_total", "counter", facts.pool.cold_starts);
+    put_metric(text, "events_running", "gauge", facts.events.running);
+    put_metric(text, "events_handled_total", "counter", facts.events.handled);
+    put_metric(text, "events_retried_total", "counter", facts.events.retried);
+    put_metric(text, "events_refused_total", "counter", facts.events.refused);
+    put_metric(text, "events_dropped_total", "counter", facts.events.dropped);
     put_metric(text, "billed_mb_ms_total", "counter", facts.pool.billed_mb_ms);
     for (int service = 0; service < AWS_SERVICE_COUNT; service++) {
         const struct aws_counters *counters =

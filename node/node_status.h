@@ -5,6 +5,7 @@
 #define NODE_NODE_STATUS_H
 
 #include "node/aws/aws_router.h"
+#include "node/event/event_worker.h"
 #include "node/sandbox/pool.h"
 #include "node/shard/shard_host.h"
 #include "node/shard/shard_router.h"
@@ -21,6 +22,7 @@ struct node_status { /* where the facts are; borrowed for the call */
     struct shard_host *shards;
     struct shard_router *router;
     struct pool *pool;
+    const struct event_worker *events;
     struct aws_router *aws;
 };
 

@@ -5,6 +5,7 @@
 #include "node/aws/json_check.h"
 #include "node/aws/lambda_config.h"
 #include "node/aws/lambda_qualifier.h"
+#include "node/event/event_queue.h"
 #include "proto/base/check.h"
 #include "proto/base/encode.h"
 
@@ -12,6 +13,11 @@
 
 #define CLIENT_CONTEXT_BYTES_MAX 3583
 #define RUNS_MAX 2 /* with an idempotency key */
+
+struct lambda_event { /* lives in the exchange's arena */
+    struct event_put put;
+    struct aws_request *request;
+};
 
 struct lambda_invoke { /* lives in the exchange's arena */
     struct invoke invoke;
@@ -176,11 +182,19 @@ static bool read_client_context(struct lambda_invoke *op)
 }
 
 /* False: the request was answered. */
-static bool read_payload(struct lambda_invoke *op)
+static bool read_payload(struct lambda_invoke *op, bool is_event)
 {
     struct http_exchange *exchange = op->request->exchange;
     struct slice payload = exchange->body;
 
+    if (is_event && payload.size > EVENT_PAYLOAD_BYTES_MAX) {
+        aws_fault_respond(op->request, 413, "RequestEntityTooLargeException",
+                          arena_printf(&exchange->arena,
+                                       "%zu byte payload is too large for the Event invocation "
+                                       "type (limit %u bytes)",
+                                       payload.size, EVENT_PAYLOAD_BYTES_MAX));
+        return false;
+    }
     if (payload.size > INVOKE_PAYLOAD_BYTES_MAX) {
         aws_fault_respond(op->request, 413, "RequestTooLargeException",
                           "Request must be smaller than 6291456 bytes for the InvokeFunction "
@@ -215,28 +229,63 @@ static void run(struct lambda_invoke *op, uint64_t version)
     run_once(op);
 }
 
+static void on_accepted(struct event_put *put, enum error rc)
+{
+    struct aws_request *request = container_of(put, struct lambda_event, put)->request;
+
+    if (rc == OK)
+        aws_reply(request, 202, NULL);
+    else
+        aws_fault_respond_error(request, rc);
+}
+
+/* Answered once the event is on a majority; it is run by node/event. */
+static void accept_event(struct lambda_invoke *op, uint64_t version)
+{
+    struct http_exchange *exchange = op->request->exchange;
+    struct lambda_event *accepted = arena_alloc(&exchange->arena, sizeof(*accepted));
+    struct slice trace = http_header_find(exchange, "X-Amzn-Trace-Id");
+    Skein__Wire__Event event = SKEIN__WIRE__EVENT__INIT;
+
+    if (shard_router_shard_count(op->with->router) == 0) {
+        aws_fault_respond_error(op->request, ERR_UNREACHABLE);
+        return;
+    }
+    accepted->request = op->request;
+    event.id = (char *)(uintptr_t)exchange->request_id;
+    event.function = (char *)(uintptr_t)op->invoke.function;
+    event.version = version;
+    event.qualifier = (char *)(uintptr_t)op->invoke.qualifier;
+    event.region = arena_text(&exchange->arena, op->request->region);
+    event.trace_header = arena_text(&exchange->arena, trace);
+    event.client_context = (ProtobufCBinaryData){
+        op->invoke.client_context.size, (uint8_t *)(uintptr_t)op->invoke.client_context.data};
+    event.payload = (ProtobufCBinaryData){op->invoke.payload.size,
+                                          (uint8_t *)(uintptr_t)op->invoke.payload.data};
+    event_put_start(&accepted->put, op->with->router, &event, on_accepted);
+}
+
 void lambda_invoke_start(const struct lambda_options *with, struct aws_request *request,
                          const struct lambda_name *name)
 {
     struct http_exchange *exchange = request->exchange;
     struct lambda_invoke *op = arena_alloc(&exchange->arena, sizeof(*op));
     struct slice type = http_header_find(exchange, "X-Amz-Invocation-Type");
+    bool is_event = header_is(exchange, "X-Amz-Invocation-Type", "Event");
     uint64_t version;
 
     op->with = with;
     op->request = request;
     op->invoke.function = arena_text(&exchange->arena, slice_text(name->name));
     op->invoke.qualifier = arena_text(&exchange->arena, slice_text(name->qualifier));
-    if (type.size > 0 && !header_is(exchange, "X-Amz-Invocation-Type", "RequestResponse") &&
+    if (type.size > 0 && !is_event &&
+        !header_is(exchange, "X-Amz-Invocation-Type", "RequestResponse") &&
         !header_is(exchange, "X-Amz-Invocation-Type", "DryRun")) {
         aws_fault_respond(request, 400, "InvalidParameterValueException",
-                          header_is(exchange, "X-Amz-Invocation-Type", "Event")
-                              ? "Asynchronous invocation (Event) is not supported by this cluster "
-                                "yet: nothing was queued."
-                              : "X-Amz-Invocation-Type must be RequestResponse, Event or DryRun");
+                          "X-Amz-Invocation-Type must be RequestResponse, Event or DryRun");
         return;
     }
-    if (!read_client_context(op) || !read_payload(op))
+    if (!read_client_context(op) || !read_payload(op, is_event))
         return;
     if (lambda_qualifier_resolve(with, &exchange->arena, name, &version) != OK) {
         answer_not_found(op);
@@ -244,6 +293,8 @@ void lambda_invoke_start(const struct lambda_options *with, struct aws_request *
     }
     if (header_is(exchange, "X-Amz-Invocation-Type", "DryRun"))
         aws_reply(request, 204, NULL);
+    else if (is_event)
+        accept_event(op, version);
     else
         run(op, version);
 }

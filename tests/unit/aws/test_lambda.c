@@ -6,6 +6,7 @@
 #include <cmocka.h>
 
 #include "node/aws/lambda.h"
+#include "node/event/event_engine.h"
 #include "node/object/blob_engine.h"
 #include "node/sandbox/sandbox.h"
 #include "proto/base/check.h"
@@ -80,6 +81,7 @@ static int set_up(void **state)
     f->view = fake_view_new(&f->env.env);
     f->router = fake_router_new(&f->env.env, 12);
     fake_router_add_engine(f->router, &blob_engine);
+    fake_router_add_engine(f->router, &event_engine);
     options = (struct lambda_options){.env = &f->env.env,
                                       .view = f->view,
                                       .router = f->router,
@@ -681,7 +683,7 @@ static void lambda_invoke__client_gone__cancelled_and_not_run_once_more(void **s
     assert_int_equal(f->invoker.started, 1);
 }
 
-static void lambda_invoke__types__dry_run_runs_nothing_event_is_refused(void **state)
+static void lambda_invoke__dry_run__runs_nothing(void **state)
 {
     struct fixture *f = *state;
     struct http_exchange *exchange = ask_invoke(f, "{}");
@@ -690,12 +692,44 @@ static void lambda_invoke__types__dry_run_runs_nothing_event_is_refused(void **s
     start(f, exchange);
     settle(f);
     assert_int_equal(f->answer.status, 204);
+    assert_int_equal(f->invoker.started, 0);
+}
 
-    exchange = ask_invoke(f, "{}");
+static void start_event(struct fixture *f, struct slice payload)
+{
+    struct http_exchange *exchange = ask(f, "POST", INVOKE, payload);
+
     fake_exchange_add_header(exchange, "X-Amz-Invocation-Type", "Event");
     start(f, exchange);
     settle(f);
-    expect_fault(f, 400, "InvalidParameterValueException", "nothing was queued");
+}
+
+static void lambda_invoke__event__accepted_when_it_is_stored(void **state)
+{
+    struct fixture *f = *state;
+    AUTO(buffer) large = BUFFER_INIT(BUFFER_UNLIMITED);
+    size_t keys;
+
+    assert_int_equal(create(f, "N", ""), 201);
+    keys = fake_router_key_count(f->router);
+
+    fake_router_fail(f->router, 0, ERR_TIMEOUT, false);
+    start_event(f, SLICE_LITERAL("{}"));
+    assert_true(f->answer.status >= 500);
+    assert_int_equal(fake_router_key_count(f->router), keys);
+
+    start_event(f, SLICE_LITERAL("{\"a\": 1}"));
+    assert_int_equal(f->answer.status, 202);
+    assert_int_equal(f->answer.body.size, 0);
+    assert_true(fake_router_key_count(f->router) > keys);
+
+    keys = fake_router_key_count(f->router);
+    assert_int_equal(buffer_reserve(&large, EVENT_PAYLOAD_BYTES_MAX + 1), OK);
+    memset(large.data, ' ', EVENT_PAYLOAD_BYTES_MAX + 1);
+    large.size = EVENT_PAYLOAD_BYTES_MAX + 1;
+    start_event(f, buffer_slice(&large));
+    expect_fault(f, 413, "RequestEntityTooLargeException", "(limit 262144 bytes)");
+    assert_int_equal(fake_router_key_count(f->router), keys);
     assert_int_equal(f->invoker.started, 0);
 }
 
@@ -760,6 +794,7 @@ static void lambda_free__at_any_moment__nothing_leaks_and_nobody_is_called(void 
             f->view = fake_view_new(&f->env.env);
             f->router = fake_router_new(&f->env.env, 12);
             fake_router_add_engine(f->router, &blob_engine);
+            fake_router_add_engine(f->router, &event_engine);
             options.view = f->view;
             options.router = f->router;
         }
@@ -969,7 +1004,8 @@ int main(void)
         TEST(lambda_alias__life__as_documented),
         TEST(lambda_alias__bad_requests__documented_errors_and_no_trace),
         TEST(lambda_alias__invoked_with_weights__each_version_gets_its_part),
-        TEST(lambda_invoke__types__dry_run_runs_nothing_event_is_refused),
+        TEST(lambda_invoke__dry_run__runs_nothing),
+        TEST(lambda_invoke__event__accepted_when_it_is_stored),
         TEST(lambda_invoke__bad_input__refused_before_anything_runs),
         TEST(lambda_free__at_any_moment__nothing_leaks_and_nobody_is_called),
     };
