@@ -18,13 +18,17 @@ struct identity {
 
 /* ---- bytes ---- */
 
-struct bytes_change {
-    struct list link;
-    uint64_t number;
+struct extent { /* what a change is about to do away with */
     off_t offset;
     off_t old_size;
     off_t new_size;
-    size_t old_bytes; /* there were at `offset` */
+    size_t old_bytes; /* there are at `offset` */
+};
+
+struct bytes_change {
+    struct list link;
+    uint64_t number;
+    struct extent extent;
     size_t new_bytes;
     uint8_t content[]; /* the old ones, then the new ones */
 };
@@ -99,21 +103,22 @@ static struct lost_file *need_file(struct lostfs_undo *undo, int fd, const struc
     return file;
 }
 
-/* Keeps what is at [offset, offset + old_bytes), and what is to come there. */
-static enum error note_bytes(struct lostfs_undo *undo, int fd, struct bytes_change made,
+/* Keeps the `old_bytes` at `offset`, and the `bytes` that are to come there. */
+static enum error note_bytes(struct lostfs_undo *undo, int fd, const struct extent *extent,
                              struct slice bytes)
 {
-    struct bytes_change *change = check_calloc(1, sizeof(*change) + made.old_bytes + bytes.size);
+    struct bytes_change *change = check_calloc(1, sizeof(*change) + extent->old_bytes + bytes.size);
     struct lost_file *file;
     struct stat status;
 
-    *change = made;
     change->number = ++undo->number;
+    change->extent = *extent;
     change->new_bytes = bytes.size;
     if (bytes.size > 0)
-        memcpy(change->content + made.old_bytes, bytes.data, bytes.size);
+        memcpy(change->content + extent->old_bytes, bytes.data, bytes.size);
     if (fstat(fd, &status) < 0 ||
-        pread(fd, change->content, made.old_bytes, made.offset) != (ssize_t)made.old_bytes ||
+        pread(fd, change->content, extent->old_bytes, extent->offset) !=
+            (ssize_t)extent->old_bytes ||
         (file = need_file(undo, fd, &status)) == NULL) {
         free(change);
         return ERR_IO;
@@ -130,14 +135,14 @@ enum error lostfs_undo_write(struct lostfs_undo *undo, int fd, struct slice byte
         return ERR_IO;
     off_t end = offset + (off_t)bytes.size;
     off_t old_end = end < status.st_size ? end : status.st_size;
-    struct bytes_change change = {
+    const struct extent extent = {
         .offset = offset,
         .old_size = status.st_size,
         .new_size = end > status.st_size ? end : status.st_size,
         .old_bytes = old_end > offset ? (size_t)(old_end - offset) : 0,
     };
 
-    return note_bytes(undo, fd, change, bytes);
+    return note_bytes(undo, fd, &extent, bytes);
 }
 
 enum error lostfs_undo_resize(struct lostfs_undo *undo, int fd, off_t size)
@@ -146,14 +151,14 @@ enum error lostfs_undo_resize(struct lostfs_undo *undo, int fd, off_t size)
 
     if (fstat(fd, &status) < 0)
         return ERR_IO;
-    struct bytes_change change = {
+    const struct extent extent = {
         .offset = size,
         .old_size = status.st_size,
         .new_size = size,
         .old_bytes = size < status.st_size ? (size_t)(status.st_size - size) : 0,
     };
 
-    return note_bytes(undo, fd, change, (struct slice){0});
+    return note_bytes(undo, fd, &extent, (struct slice){0});
 }
 
 static void put(int fd, const uint8_t *bytes, size_t size, off_t offset)
@@ -164,20 +169,20 @@ static void put(int fd, const uint8_t *bytes, size_t size, off_t offset)
 
 static void undo_bytes(const struct lost_file *file, const struct bytes_change *change)
 {
-    put(file->fd, change->content, change->old_bytes, change->offset);
-    CHECK(ftruncate(file->fd, change->old_size) == 0);
+    put(file->fd, change->content, change->extent.old_bytes, change->extent.offset);
+    CHECK(ftruncate(file->fd, change->extent.old_size) == 0);
 }
 
 /* Some pages of it had reached the disk. */
 static void redo_some(const struct lost_file *file, const struct bytes_change *change,
                       struct rng *rng)
 {
-    const uint8_t *bytes = change->content + change->old_bytes;
+    const uint8_t *bytes = change->content + change->extent.old_bytes;
 
     if (change->new_bytes == 0 && rng_below(rng, 2) == 0)
-        CHECK(ftruncate(file->fd, change->new_size) == 0);
+        CHECK(ftruncate(file->fd, change->extent.new_size) == 0);
     for (size_t done = 0; done < change->new_bytes;) {
-        off_t offset = change->offset + (off_t)done;
+        off_t offset = change->extent.offset + (off_t)done;
         size_t piece = PAGE_BYTES - (size_t)(offset % PAGE_BYTES);
 
         if (piece > change->new_bytes - done)
