@@ -1,6 +1,7 @@
 /* skein: the operator's command. Starts and stops a cluster on this machine, breaks parts of it and
  * puts them back, shows how it is, loads it. `skein help` says how. */
 
+#include "chaos/run/chaos_command.h"
 #include "deploy/cluster.h"
 #include "deploy/function_logs.h"
 #include "deploy/load.h"
@@ -31,6 +32,7 @@ struct options { /* of every command; each uses what concerns it */
     char data[CLUSTER_PATH_BYTES];
     struct cluster_plan plan;
     struct load_options load;
+    struct chaos_command_options chaos;
     bool is_json;
     bool is_forced;
     bool is_following;
@@ -60,6 +62,14 @@ static const char help[] =
     "                          place orders at a fixed rate, then read each back from every "
     "region;\n"
     "                          exit 1 if one was lost, duplicated or failed\n"
+    "  skein chaos list        scenarios, and which of them can run here\n"
+    "  skein chaos run NAME...|all|--file FILE [--seconds N] [--seed N] [--times N] [--rate "
+    "PERCENT]\n"
+    "                          break things under load, mend them, judge; exit 1 failed, 3 "
+    "undecided\n"
+    "  skein chaos demo [--seconds-each 40]\n"
+    "                          five minutes of orders while parts fail, told line by line\n"
+    "  skein heal              undo whatever is broken, and wait until all is well\n"
     "  skein logs NAME [--follow] [--lines 100]\n"
     "                          of a process (node-3), or what a function printed, on all nodes\n"
     "  skein down [--keep]     stop everything and remove its data; --keep: leave the data\n"
@@ -470,6 +480,26 @@ static int load(struct cluster *cluster, const struct options *options, int coun
     return result.lost == 0 && result.duplicated == 0 && result.failed == 0 ? EXIT_OK : EXIT_BAD;
 }
 
+static int heal_all(struct cluster *cluster, const struct options *options, int count, char **words)
+{
+    (void)count;
+    (void)words;
+    return chaos_command_heal(cluster, options->is_json);
+}
+
+static int chaos(const struct options *options, int count, char **words)
+{
+    struct chaos_command_options chaos = options->chaos;
+
+    chaos.data = options->data;
+    chaos.is_json = options->is_json;
+    chaos.seed = options->load.seed;
+    chaos.api = options->load.api;
+    chaos.stage = options->load.stage;
+    chaos.table = options->load.table;
+    return chaos_command(&chaos, count, words);
+}
+
 /* ---- arguments
  * ----------------------------------------------------------------------------------------- */
 
@@ -482,7 +512,7 @@ static const struct command commands[] = {
     {"down", down_stopped},  {"status", show_status}, {"env", show_env},
     {"kill", kill_target},   {"pause", pause_target}, {"resume", resume_target},
     {"start", start_target}, {"stop", stop_target},   {"logs", show_logs},
-    {"load", load},
+    {"load", load},          {"heal", heal_all},
 };
 
 enum option_letter {
@@ -506,6 +536,10 @@ enum option_letter {
     OPTION_FOLLOW,
     OPTION_LINES,
     OPTION_KEEP,
+    OPTION_TIMES,
+    OPTION_SECONDS_EACH,
+    OPTION_FILE,
+    OPTION_OUT,
     OPTION_JSON,
     OPTION_HELP
 };
@@ -531,6 +565,10 @@ static const struct option long_options[] = {
     {"follow", no_argument, NULL, OPTION_FOLLOW},
     {"lines", required_argument, NULL, OPTION_LINES},
     {"keep", no_argument, NULL, OPTION_KEEP},
+    {"times", required_argument, NULL, OPTION_TIMES},
+    {"seconds-each", required_argument, NULL, OPTION_SECONDS_EACH},
+    {"file", required_argument, NULL, OPTION_FILE},
+    {"out", required_argument, NULL, OPTION_OUT},
     {"json", no_argument, NULL, OPTION_JSON},
     {"help", no_argument, NULL, OPTION_HELP},
     {NULL, 0, NULL, 0},
@@ -596,9 +634,11 @@ static void take_option(struct options *options, int letter)
         break;
     case OPTION_RATE:
         options->load.rate = number(optarg, "", 1, 100000);
+        options->chaos.rate_percent = options->load.rate;
         break;
     case OPTION_SECONDS:
         options->load.seconds = number(optarg, "s", 1, 3600);
+        options->chaos.seconds = options->load.seconds;
         break;
     case OPTION_KILL_EVERY:
         options->load.kill_every_ms = number(optarg, "s", 1, 3600) * 1000;
@@ -624,6 +664,18 @@ static void take_option(struct options *options, int letter)
     case OPTION_KEEP:
         options->is_kept = true;
         break;
+    case OPTION_TIMES:
+        options->chaos.times = number(optarg, "", 1, 1000);
+        break;
+    case OPTION_SECONDS_EACH:
+        options->chaos.seconds_each = number(optarg, "s", 2, 600);
+        break;
+    case OPTION_FILE:
+        options->chaos.file = optarg;
+        break;
+    case OPTION_OUT:
+        options->chaos.folder = optarg;
+        break;
     case OPTION_JSON:
         options->is_json = true;
         break;
@@ -647,6 +699,7 @@ int main(int count, char **words)
                  .seed = (uint64_t)time(NULL),
                  .stage = "prod",
                  .table = "Orders"},
+        .chaos = {.times = 1, .rate_percent = 100, .seconds_each = 40},
         .lines = 100,
     };
     int letter;
@@ -669,6 +722,8 @@ int main(int count, char **words)
         return up(&options);
     if (strcmp(name, "make") == 0)
         return make(&options);
+    if (strcmp(name, "chaos") == 0)
+        return chaos(&options, count - optind, words + optind);
     for (size_t i = 0; i < ARRAY_COUNT(commands); i++)
         if (strcmp(name, commands[i].name) == 0)
             return with_cluster(&options, commands[i].run, count - optind, words + optind);

@@ -1,0 +1,12 @@
+# All files of FOLDER as one C table in OUTPUT.
+file(GLOB files ${FOLDER}/*.chaos)
+list(SORT files)
+set(table "#include \"chaos/scenario/scenario_library.h\"\n\nconst struct scenario_text scenario_library[] = {\n")
+foreach(file ${files})
+  get_filename_component(name ${file} NAME_WE)
+  file(READ ${file} hex HEX)
+  string(REGEX REPLACE "([0-9a-f][0-9a-f])" "\\\\x\\1" text "${hex}")
+  string(APPEND table "    {\"${name}\", \"${text}\"},\n")
+endforeach()
+string(APPEND table "    {0, 0},\n};\n")
+file(WRITE ${OUTPUT} "${table}")
