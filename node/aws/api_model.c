@@ -247,6 +247,7 @@ Skein__Wire__ApiIntegration *api_model_new_integration(struct arena *arena,
     integration->http_method = keep(arena, from->http_method);
     integration->uri = keep(arena, from->uri);
     integration->function = keep(arena, from->function);
+    integration->qualifier = keep(arena, from->qualifier);
     integration->passthrough_behavior = keep(
         arena, from->passthrough_behavior[0] != 0 ? from->passthrough_behavior : "WHEN_NO_MATCH");
     integration->timeout_ms = from->timeout_ms;

@@ -30,6 +30,7 @@
     X(AWS_SERVICE_LOGS, "logs", AWS_PROTOCOL_JSON_1_1)                                             \
     X(AWS_SERVICE_STS, "sts", AWS_PROTOCOL_QUERY)                                                  \
     X(AWS_SERVICE_IAM, "iam", AWS_PROTOCOL_QUERY)                                                  \
+    X(AWS_SERVICE_FUNCTION_URL, "lambda-url", AWS_PROTOCOL_REST_JSON)                              \
     X(AWS_SERVICE_ADMIN, "skein", AWS_PROTOCOL_REST_JSON) /* our own paths, /_skein/... */
 
 enum aws_service {

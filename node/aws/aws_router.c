@@ -215,10 +215,9 @@ static struct slice segment_of(struct slice path, size_t index)
     return (struct slice){NULL, 0};
 }
 
-/* ID.execute-api.anything */
-static bool is_api_host(struct slice host)
+/* ID.LABEL.anything, with a label such as ".execute-api." */
+static bool has_label(struct slice host, struct slice label)
 {
-    const struct slice label = SLICE_LITERAL(".execute-api.");
     const uint8_t *dot = host.size > 0 ? memchr(host.data, '.', host.size) : NULL;
 
     return dot != NULL && dot != host.data &&
@@ -229,9 +228,14 @@ static bool is_api_host(struct slice host)
 static enum aws_service public_service_of(const struct http_exchange *exchange)
 {
     struct slice first = segment_of(exchange->path, 0);
+    struct slice host = http_header_find(exchange, "host");
 
-    if (is_api_host(http_header_find(exchange, "host")))
+    if (has_label(host, SLICE_LITERAL(".execute-api.")))
         return AWS_SERVICE_EXECUTE_API;
+    if (has_label(host, SLICE_LITERAL(".lambda-url.")) ||
+        (slice_equal_text(first, "_aws") &&
+         slice_equal_text(segment_of(exchange->path, 1), "lambda-url")))
+        return AWS_SERVICE_FUNCTION_URL;
     if (slice_equal_text(first, "_skein"))
         return AWS_SERVICE_ADMIN;
     if ((slice_equal_text(first, "restapis") &&

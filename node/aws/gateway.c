@@ -16,12 +16,14 @@
 #include "node/aws/gateway_response.h"
 #include "node/aws/gateway_route.h"
 #include "node/aws/lambda_invoke.h"
+#include "node/aws/lambda_qualifier.h"
 #include "proto/base/check.h"
 #include "proto/base/encode.h"
 #include "proto/base/log.h"
 #include "proto/base/map.h"
 
 #include <inttypes.h>
+#include <stdio.h>
 
 #define EXTENDED_ID_RANDOM_BYTES 11
 #define RUNS_MAX 2 /* with an idempotency key */
@@ -337,6 +339,23 @@ static struct gateway_call *call_new(struct gateway *gateway, struct http_exchan
     return call;
 }
 
+/* What the integration names, now: an alias may point elsewhere by the next call. Whether it is
+ * there is found out by who runs it. */
+static enum error name_function(struct gateway_call *call,
+                                const Skein__Wire__ApiIntegration *integration)
+{
+    const struct lambda_options with = {.env = call->gateway->env, .view = call->gateway->view};
+    struct lambda_name name = {0};
+
+    call->invoke.function = arena_text(&call->arena, slice_text(integration->function));
+    call->invoke.qualifier = arena_text(&call->arena, slice_text(integration->qualifier));
+    if (integration->qualifier[0] == '\0')
+        return OK;
+    (void)snprintf(name.name, sizeof(name.name), "%s", integration->function);
+    (void)snprintf(name.qualifier, sizeof(name.qualifier), "%s", integration->qualifier);
+    return lambda_qualifier_resolve(&with, &call->arena, &name, &call->invoke.version);
+}
+
 /* The path with its stage, as requestContext.path has it. */
 static struct slice path_on_stage(struct gateway_call *call, const struct gateway_address *address)
 {
@@ -381,7 +400,11 @@ static void run_function(struct gateway *gateway, const struct aws_request *requ
         call_free(call);
         return;
     }
-    call->invoke.function = arena_text(&call->arena, slice_text(integration->function));
+    if (name_function(call, integration) != OK) {
+        fail_internally(call, view_is_current(gateway->view) ? 500 : 503);
+        call_free(call);
+        return;
+    }
     call->invoke.request_id = arena_text(&call->arena, slice_text(request->exchange->request_id));
     call->invoke.payload = buffer_slice(&call->event);
     call->invoke.region = arena_text(&call->arena, request->region);

@@ -196,8 +196,7 @@ static void write_stage_variables(struct json_write *json, const struct gateway_
 
 /* ---- request context ---- */
 
-/* "23/Nov/2026:20:35:16 +0000" */
-static void common_log_time(uint64_t wall_ms, char *text, size_t size)
+void gateway_event_time(uint64_t wall_ms, char text[GATEWAY_EVENT_TIME_BYTES])
 {
     static const char *const months[] = {"Jan", "Feb", "Mar", "Apr", "May", "Jun",
                                          "Jul", "Aug", "Sep", "Oct", "Nov", "Dec"};
@@ -205,8 +204,8 @@ static void common_log_time(uint64_t wall_ms, char *text, size_t size)
     struct tm utc;
 
     CHECK(gmtime_r(&seconds, &utc) != NULL);
-    snprintf(text, size, "%02d/%s/%04d:%02d:%02d:%02d +0000", utc.tm_mday, months[utc.tm_mon],
-             utc.tm_year + 1900, utc.tm_hour, utc.tm_min, utc.tm_sec);
+    snprintf(text, GATEWAY_EVENT_TIME_BYTES, "%02d/%s/%04d:%02d:%02d:%02d +0000", utc.tm_mday,
+             months[utc.tm_mon], utc.tm_year + 1900, utc.tm_hour, utc.tm_min, utc.tm_sec);
 }
 
 static void write_identity(struct json_write *json, const struct http_exchange *exchange)
@@ -243,9 +242,9 @@ static void write_identity(struct json_write *json, const struct http_exchange *
 static void write_context(struct json_write *json, const struct gateway_event *event,
                           struct arena *arena)
 {
-    char time_text[40];
+    char time_text[GATEWAY_EVENT_TIME_BYTES];
 
-    common_log_time(event->wall_ms, time_text, sizeof(time_text));
+    gateway_event_time(event->wall_ms, time_text);
     json_key(json, "requestContext");
     json_begin_object(json);
     json_member_text(json, "accountId", AWS_ACCOUNT_ID);

@@ -24,6 +24,10 @@ struct gateway_event { /* everything it is made of; borrowed */
     size_t binary_media_type_count;
 };
 
+/* "23/Nov/2026:20:35:16 +0000" */
+#define GATEWAY_EVENT_TIME_BYTES 40
+void gateway_event_time(uint64_t wall_ms, char text[GATEWAY_EVENT_TIME_BYTES]);
+
 /* Appends the document. ERR_TOO_LARGE past the buffer's limit. */
 enum error gateway_event_write(const struct gateway_event *event, struct buffer *to);
 

@@ -188,12 +188,8 @@ static const json_t *present(const json_t *root, const char *key)
     return json_is_null(value) ? NULL : value;
 }
 
-static bool check_members(const json_t *root)
+static bool check_known(const json_t *root)
 {
-    const json_t *headers = present(root, "headers");
-    const json_t *multi = present(root, "multiValueHeaders");
-    const json_t *body = present(root, "body");
-    const json_t *is_base64 = present(root, "isBase64Encoded");
     const char *key;
     json_t *value;
 
@@ -202,6 +198,16 @@ static bool check_members(const json_t *root)
         if (!is_known(key))
             return false;
     }
+    return true;
+}
+
+static bool check_types(const json_t *root)
+{
+    const json_t *headers = present(root, "headers");
+    const json_t *multi = present(root, "multiValueHeaders");
+    const json_t *body = present(root, "body");
+    const json_t *is_base64 = present(root, "isBase64Encoded");
+
     return (headers == NULL || json_is_object(headers)) &&
            (multi == NULL || json_is_object(multi)) && (body == NULL || json_is_string(body)) &&
            (is_base64 == NULL || json_is_boolean(is_base64));
@@ -213,8 +219,7 @@ static bool read_root(struct reading *reading, const json_t *root)
     const json_t *status = present(root, "statusCode");
     const json_t *body = present(root, "body");
 
-    if (!json_is_object(root) || !check_members(root) ||
-        (status != NULL && !read_status(status, &response->status)) ||
+    if (!check_types(root) || (status != NULL && !read_status(status, &response->status)) ||
         !read_multi_headers(reading, present(root, "multiValueHeaders")) ||
         !read_headers(reading, present(root, "headers")))
         return false;
@@ -225,8 +230,35 @@ static bool read_root(struct reading *reading, const json_t *root)
            read_body(body, json_is_true(present(root, "isBase64Encoded")), &response->body);
 }
 
-enum error gateway_response_read(struct arena *arena, struct slice payload,
-                                 struct gateway_response *response)
+static bool read_1(struct reading *reading, struct slice payload, const json_t *root)
+{
+    (void)payload;
+    return json_is_object(root) && check_known(root) && read_root(reading, root);
+}
+
+static bool read_2(struct reading *reading, struct slice payload, const json_t *root)
+{
+    struct gateway_response *response = reading->response;
+    const json_t *cookies = present(root, "cookies");
+
+    if (present(root, "statusCode") == NULL) {
+        buffer_init(&response->body, RESPONSE_BODY_BYTES_MAX);
+        response->headers[response->header_count++] =
+            (struct http_header){SLICE_LITERAL("Content-Type"), SLICE_LITERAL("application/json")};
+        return buffer_append_slice(&response->body, payload) == OK;
+    }
+    if (cookies != NULL && !json_is_array(cookies))
+        return false;
+    for (size_t i = 0; i < json_array_size(cookies); i++)
+        if (!add_header(reading, "Set-Cookie", json_array_get(cookies, i)))
+            return false;
+    return read_root(reading, root);
+}
+
+static enum error read_payload(struct arena *arena, struct slice payload,
+                               bool (*read)(struct reading *reading, struct slice payload,
+                                            const json_t *root),
+                               struct gateway_response *response)
 {
     struct gateway_response found = {
         .status = 200,
@@ -235,7 +267,7 @@ enum error gateway_response_read(struct arena *arena, struct slice payload,
     struct reading reading = {arena, &found};
     json_t *root = json_loadb((const char *)payload.data, payload.size,
                               JSON_DECODE_ANY | JSON_ALLOW_NUL, NULL);
-    bool is_good = root != NULL && read_root(&reading, root);
+    bool is_good = root != NULL && read(&reading, payload, root);
 
     json_decref(root);
     if (!is_good) {
@@ -244,4 +276,16 @@ enum error gateway_response_read(struct arena *arena, struct slice payload,
     }
     *response = found;
     return OK;
+}
+
+enum error gateway_response_read(struct arena *arena, struct slice payload,
+                                 struct gateway_response *response)
+{
+    return read_payload(arena, payload, read_1, response);
+}
+
+enum error gateway_response_read_2(struct arena *arena, struct slice payload,
+                                   struct gateway_response *response)
+{
+    return read_payload(arena, payload, read_2, response);
 }

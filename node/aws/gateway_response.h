@@ -20,4 +20,9 @@ struct gateway_response {
 enum error gateway_response_read(struct arena *arena, struct slice payload,
                                  struct gateway_response *response);
 
+/* The same in payload format 2.0: cookies too, members it does not know are passed over, and a
+ * result without statusCode is the body itself. */
+enum error gateway_response_read_2(struct arena *arena, struct slice payload,
+                                   struct gateway_response *response);
+
 #endif

@@ -123,6 +123,7 @@ const char *openapi_check_integration(struct arena *arena, struct openapi_integr
         return arena_printf(arena, "type: '%s' is no integration type", integration->type);
     integration->type = type;
     integration->function = "";
+    integration->qualifier = "";
     if (integration->timeout_ms < 50 || integration->timeout_ms > OPENAPI_TIMEOUT_MS)
         return "timeoutInMillis: Timeout should be between 50 ms and 29000 ms";
     if (strcmp(type, "MOCK") == 0)
@@ -136,9 +137,9 @@ const char *openapi_check_integration(struct arena *arena, struct openapi_integr
         return "httpMethod: Enumeration value for HttpMethod must be non-empty";
     if (lambda_name_parse_integration(slice_text(integration->uri), &name) != OK)
         return "uri: Invalid ARN specified in the request";
-    if (!lambda_name_is_latest(&name))
-        return "uri: versions and aliases of functions are not supported by this cluster yet";
     integration->function = arena_text(arena, slice_text(name.name));
+    if (!lambda_name_is_latest(&name))
+        integration->qualifier = arena_text(arena, slice_text(name.qualifier));
     return NULL;
 }
 

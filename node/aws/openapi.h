@@ -20,6 +20,7 @@ struct openapi_integration {
     const char *http_method; /* "" when not given */
     const char *uri;         /* as written; "" for MOCK */
     const char *function;    /* the name in it; "" for MOCK */
+    const char *qualifier;   /* the version or alias in it; "" for $LATEST */
     const char *passthrough_behavior;
     uint32_t timeout_ms;
 };
