@@ -71,7 +71,7 @@ static struct report_word tick_text(double at_s, double step)
 
 static void time_axis(const struct chart *chart, double top, double bottom, bool has_labels)
 {
-    double step = tick_step(chart->end_s, chart->is_narrow ? 5 : 12);
+    double step = tick_step(chart->end_s, chart->is_narrow ? 4 : 10);
 
     for (size_t i = 0; (double)i * step <= chart->end_s * 1.0001; i++) {
         double x = chart_x(chart, (double)i * step);

@@ -52,8 +52,9 @@ static void put_link(struct buffer *to, const char *name, const char *text)
 
 static void put_number(struct buffer *to, const char *column, const char *text, bool is_bad)
 {
-    buffer_putf(to, "<td data-name=\"%s\" class=\"number%s\">%s</td>", column,
-                is_bad ? " hurt" : "", text);
+    buffer_putf(to, "<td data-name=\"%s\" class=\"number%s\">", column, is_bad ? " hurt" : "");
+    report_text_escape(to, text);
+    buffer_put_text(to, "</td>");
 }
 
 /* The first invariant that does not hold, or else why the run ended as it did. */

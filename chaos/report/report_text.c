@@ -70,7 +70,8 @@ struct report_word report_text_seconds(double s)
     if (whole < 7200)
         return whole % 60 == 0 ? word("%ld min", whole / 60)
                                : word("%ld min %ld s", whole / 60, whole % 60);
-    return word("%ld h %ld min", whole / 3600, whole % 3600 / 60);
+    return whole % 3600 < 60 ? word("%ld h", whole / 3600)
+                             : word("%ld h %ld min", whole / 3600, whole % 3600 / 60);
 }
 
 struct report_word report_text_moment(double at_s, double end_s)
@@ -88,7 +89,7 @@ struct report_word report_text_gap(double seconds, double period_s)
 {
     if (seconds > 0)
         return report_text_seconds(seconds);
-    return period_s > 0 ? word("below %s", report_text_seconds(period_s).text) : word(DASH);
+    return period_s > 0 ? word("< %s", report_text_seconds(period_s).text) : word(DASH);
 }
 
 static bool is_allowed(uint8_t byte)

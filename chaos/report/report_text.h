@@ -16,7 +16,7 @@ struct report_word report_text_ms(double ms);         /* 0.24 ms, 38 ms, 1.2 s; 
 struct report_word report_text_seconds(double s);     /* 180 ms, 4.25 s, 45.2 s, 2 min 5 s */
 /* A time of a run that takes `end_s` in all: 12.3 s, or 2:05.3 in a long one. */
 struct report_word report_text_moment(double at_s, double end_s);
-/* The longest time without something: "none", or "below 100 ms" if samples cannot show it. */
+/* The longest time without an answer; "< 100 ms" if none is long enough for samples to show it. */
 struct report_word report_text_gap(double seconds, double period_s);
 
 /* For the content of an element and for an attribute in quotes, of HTML and XML: what is neither

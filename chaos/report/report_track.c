@@ -7,6 +7,7 @@
 
 #define ROWS_MAX 6
 #define NAME_ROWS_MAX 4 /* the others are for faults that have only room for a number */
+#define LABELLED_MAX 60 /* more faults than that have no labels, and no line where they begin */
 #define LABEL_CHARACTERS_MAX 34
 #define BAR_WIDTH_LEAST 4.0
 
@@ -58,14 +59,17 @@ static double label_width(const struct chart *chart, size_t fault, enum label la
 static bool place_bar(const struct chart *chart, size_t fault, double row_end[ROWS_MAX],
                       struct bar *bar)
 {
+    static const size_t rows_of[] = {
+        [LABEL_NAME] = NAME_ROWS_MAX, [LABEL_NUMBER] = ROWS_MAX, [LABEL_NONE] = 1};
     double end;
 
     bar->from = chart_x(chart, chart->run->faults[fault].from_s);
     bar->until =
         fmax(chart_x(chart, chart->run->faults[fault].until_s), bar->from + BAR_WIDTH_LEAST);
-    for (bar->label = LABEL_NAME;; bar->label++) {
+    bar->label = chart->run->fault_count <= LABELLED_MAX ? LABEL_NAME : LABEL_NONE;
+    for (;; bar->label++) {
         double width = label_width(chart, fault, bar->label);
-        size_t rows = bar->label == LABEL_NAME ? NAME_ROWS_MAX : ROWS_MAX;
+        size_t rows = rows_of[bar->label];
 
         bar->is_left = bar->from + width > chart->right;
         bar->text_at = bar->is_left ? bar->from - 5 : bar->from + 6;
@@ -73,11 +77,11 @@ static bool place_bar(const struct chart *chart, size_t fault, double row_end[RO
         for (bar->row = 0; bar->row < rows; bar->row++)
             if (row_end[bar->row] <= (bar->is_left ? bar->from - width : bar->from))
                 break;
-        if (bar->row < rows || bar->label == LABEL_NONE)
+        if (bar->row < rows)
             break;
+        if (bar->label == LABEL_NONE)
+            return false;
     }
-    if (bar->row == ROWS_MAX)
-        return false;
     row_end[bar->row] = end + 3;
     return true;
 }
@@ -133,8 +137,10 @@ void chart_bands(const struct chart *chart, double top, double bottom)
         double width = fmax(chart_x(chart, fault->until_s) - from, 1.5);
 
         buffer_putf(chart->to,
-                    "<rect class=\"band\" x=\"%.1f\" y=\"%.1f\" width=\"%.1f\" height=\"%.1f\"/>"
-                    "<path class=\"begin\" d=\"M%.1f %.1fV%.1f\"/>\n",
-                    from, top, width, bottom - top, from, top, bottom);
+                    "<rect class=\"band\" x=\"%.1f\" y=\"%.1f\" width=\"%.1f\" height=\"%.1f\"/>\n",
+                    from, top, width, bottom - top);
+        if (chart->run->fault_count <= LABELLED_MAX)
+            buffer_putf(chart->to, "<path class=\"begin\" d=\"M%.1f %.1fV%.1f\"/>\n", from, top,
+                        bottom);
     }
 }

@@ -294,9 +294,10 @@ static void text__figures__as_people_write_them(void **state)
     assert_string_equal(report_text_seconds(60).text, "60 s");
     assert_string_equal(report_text_seconds(125).text, "2 min 5 s");
     assert_string_equal(report_text_seconds(7260).text, "2 h 1 min");
+    assert_string_equal(report_text_seconds(7200).text, "2 h");
     assert_string_equal(report_text_moment(12.34, 60).text, "12.3 s");
     assert_string_equal(report_text_moment(125.3, 300).text, "2:05.3");
-    assert_string_equal(report_text_gap(0, 0.1).text, "below 100 ms");
+    assert_string_equal(report_text_gap(0, 0.1).text, "< 100 ms");
 }
 
 static void escape__bytes_of_every_kind__html_and_xml_can_hold_them(void **state)
