@@ -2,8 +2,10 @@
 
 #include "node/aws/aws_fault.h"
 #include "node/aws/aws_reply.h"
+#include "node/aws/dynamodb_builder.h"
 #include "node/aws/dynamodb_call.h"
 #include "node/aws/dynamodb_drop.h"
+#include "node/aws/dynamodb_global.h"
 #include "node/aws/dynamodb_value.h"
 #include "node/table/item_update.h"
 #include "node/table/table_engine.h"
@@ -30,6 +32,7 @@ void dynamodb_table_release(struct dynamodb_table *table)
     if (table == NULL || --table->references > 0)
         return;
     skein__wire__table__free_unpacked(table->record, NULL);
+    buffer_close(&table->indexes);
     free(table);
 }
 
@@ -41,8 +44,13 @@ static struct table_key_part key_part_of(const Skein__Wire__TableAttribute *attr
 static bool makes_sense(const Skein__Wire__Table *record)
 {
     if (record == NULL || record->id.len != TABLE_ID_BYTES || record->n_keys == 0 ||
-        record->n_keys > TABLE_KEY_PARTS_MAX || record->n_local_indexes > TABLE_INDEXES_MAX)
+        record->n_keys > TABLE_KEY_PARTS_MAX || record->n_local_indexes > TABLE_INDEXES_MAX ||
+        record->n_global_indexes > TABLE_GLOBAL_INDEXES_MAX)
         return false;
+    for (size_t i = 0; i < record->n_global_indexes; i++)
+        if (record->global_indexes[i]->n_keys == 0 ||
+            record->global_indexes[i]->n_keys > TABLE_KEY_PARTS_MAX)
+            return false;
     for (size_t i = 0; i < record->n_local_indexes; i++)
         if (record->local_indexes[i]->sort == NULL)
             return false;
@@ -72,6 +80,14 @@ static struct dynamodb_table *table_of(struct slice value, uint64_t revision)
         table->index_schemas[i].parts[0] = table->schema.parts[0];
         table->index_schemas[i].parts[1] = key_part_of(table->index_sorts[i]);
     }
+    for (size_t i = 0; i < record->n_global_indexes; i++) {
+        const Skein__Wire__TableGlobalIndex *index = record->global_indexes[i];
+
+        table->global_schemas[i].part_count = index->n_keys;
+        for (size_t k = 0; k < index->n_keys; k++)
+            table->global_schemas[i].parts[k] = key_part_of(index->keys[k]);
+    }
+    buffer_init(&table->indexes, BUFFER_UNLIMITED);
     return table;
 }
 
@@ -124,6 +140,7 @@ struct dynamodb *dynamodb_new(const struct dynamodb_options *options)
     dynamodb->listener.on_change = on_table;
     view_listen(options->view, &dynamodb->listener);
     dynamodb->drop = dynamodb_drop_new(options);
+    dynamodb->builder = dynamodb_builder_new(dynamodb);
     return dynamodb;
 }
 
@@ -144,6 +161,7 @@ void dynamodb_free(struct dynamodb *dynamodb)
 
     if (dynamodb == NULL)
         return;
+    dynamodb_builder_free(dynamodb->builder);
     dynamodb_drop_free(dynamodb->drop);
     view_unlisten(dynamodb->with.view, &dynamodb->listener);
     LIST_EACH_SAFE(&dynamodb->calls, link)
@@ -237,6 +255,10 @@ static const char *index_fault_text(enum table_outcome outcome)
         return "One or more parameter values are not valid. The update expression attempted to "
                "update a secondary index key to a value that is not supported. The AttributeValue "
                "for a key attribute cannot contain an empty value.";
+    case TABLE_INDEX_HASH_TOO_LARGE:
+        return "One or more parameter values were invalid: Size of hashkey has exceeded the "
+               "maximum "
+               "size limit of2048 bytes";
     case TABLE_INDEX_TOO_LARGE:
         return "One or more parameter values were invalid: Aggregated size of all range keys has "
                "exceeded the size limit of 1024 bytes";
@@ -295,6 +317,14 @@ void dynamodb_fail_outcome(struct dynamodb_call *call, const Skein__Wire__TableR
         dynamodb_refuse_with(call, "ConditionalCheckFailedException",
                              "The conditional request failed", buffer_slice(&item));
         buffer_close(&item);
+        return;
+    }
+    if (reply->outcome == TABLE_INDEX_BACKLOG) {
+        dynamodb_refuse(call, "ProvisionedThroughputExceededException",
+                        "The level of configured provisioned throughput for one or more global "
+                        "secondary indexes of the table was exceeded. Consider increasing your "
+                        "provisioning level for the under-provisioned global secondary indexes "
+                        "with the UpdateTable API");
         return;
     }
     if (reply->outcome == TABLE_UPDATE_FAULT + ITEM_UPDATE_WRONG_TYPE &&
@@ -485,9 +515,14 @@ uint32_t dynamodb_place_command(struct dynamodb *dynamodb, struct dynamodb_table
 {
     struct item_value attributes = item_root(item);
     struct slice id = slice_of(table->record->id.data, table->record->id.len);
+    uint32_t shard_count = shard_router_shard_count(dynamodb->with.router);
     struct slice hash_part;
 
     table_key_put_row(key, id.data, &table->schema, &attributes, &hash_part);
+    if (table->record->index_epoch > 0 && table->indexes.size == 0)
+        dynamodb_pack_indexes(table->record, shard_count, &table->indexes);
+    command->index_epoch = table->record->index_epoch;
+    command->indexes = (ProtobufCBinaryData){table->indexes.size, table->indexes.data};
     command->key = (ProtobufCBinaryData){key->size, key->data};
     command->n_index_sorts = table->record->n_local_indexes;
     if (command->n_index_sorts > 0) {
@@ -497,37 +532,54 @@ uint32_t dynamodb_place_command(struct dynamodb *dynamodb, struct dynamodb_table
     return shard_router_shard_of(dynamodb->with.router, id, hash_part);
 }
 
+/* What an index wants of one of its keys. */
+static const char *check_index_key(struct arena *arena, const char *index,
+                                   const struct table_key_part *part, bool is_hash,
+                                   const struct item_value *attributes)
+{
+    struct item_value value;
+
+    if (!item_find(attributes, part->name, &value))
+        return NULL;
+    if (value.type != part->type)
+        return arena_printf(arena,
+                            "One or more parameter values were invalid: Type mismatch for Index "
+                            "Key %.*s Expected: %s Actual: %s IndexName: %s",
+                            (int)part->name.size, (const char *)part->name.data,
+                            item_type_name(part->type), item_type_name(value.type), index);
+    if (value.bytes.size == 0)
+        return arena_printf(arena,
+                            "One or more parameter values are not valid. A value specified for a "
+                            "secondary index key is not supported. The AttributeValue for a key "
+                            "attribute cannot contain an empty %s value. IndexName: %s, IndexKey: "
+                            "%.*s",
+                            value.type == ITEM_B ? "binary" : "string", index, (int)part->name.size,
+                            (const char *)part->name.data);
+    if (is_hash && value.bytes.size > TABLE_HASH_BYTES_MAX)
+        return "One or more parameter values were invalid: Size of hashkey has exceeded the "
+               "maximum size limit of2048 bytes";
+    if (!is_hash && value.bytes.size > TABLE_SORT_BYTES_MAX)
+        return "One or more parameter values were invalid: Aggregated size of all range keys has "
+               "exceeded the size limit of 1024 bytes";
+    return NULL;
+}
+
 const char *dynamodb_check_index_keys(struct arena *arena, const struct dynamodb_table *table,
                                       struct slice item)
 {
     struct item_value attributes = item_root(item);
-    struct item_value value;
+    const Skein__Wire__Table *record = table->record;
+    const char *why = NULL;
 
-    for (size_t i = 0; i < table->record->n_local_indexes; i++) {
-        const struct table_key_part *part = &table->index_schemas[i].parts[1];
-        const char *index = table->record->local_indexes[i]->name;
-
-        if (!item_find(&attributes, part->name, &value))
-            continue;
-        if (value.type != part->type)
-            return arena_printf(arena,
-                                "One or more parameter values were invalid: Type mismatch for "
-                                "Index Key %.*s Expected: %s Actual: %s IndexName: %s",
-                                (int)part->name.size, (const char *)part->name.data,
-                                item_type_name(part->type), item_type_name(value.type), index);
-        if (value.bytes.size == 0)
-            return arena_printf(arena,
-                                "One or more parameter values are not valid. A value specified for "
-                                "a secondary index key is not supported. The AttributeValue for a "
-                                "key attribute cannot contain an empty %s value. IndexName: %s, "
-                                "IndexKey: %.*s",
-                                value.type == ITEM_B ? "binary" : "string", index,
-                                (int)part->name.size, (const char *)part->name.data);
-        if (value.bytes.size > TABLE_SORT_BYTES_MAX)
-            return "One or more parameter values were invalid: Aggregated size of all range keys "
-                   "has exceeded the size limit of 1024 bytes";
-    }
-    return NULL;
+    for (size_t i = 0; i < record->n_local_indexes && why == NULL; i++)
+        why = check_index_key(arena, record->local_indexes[i]->name,
+                              &table->index_schemas[i].parts[1], false, &attributes);
+    for (size_t i = 0; i < record->n_global_indexes && why == NULL; i++)
+        for (size_t k = 0; k < table->global_schemas[i].part_count && why == NULL; k++)
+            if (record->global_indexes[i]->status != TABLE_INDEX_DELETING)
+                why = check_index_key(arena, record->global_indexes[i]->name,
+                                      &table->global_schemas[i].parts[k], k == 0, &attributes);
+    return why;
 }
 
 /* ---- capacity -------------------------------------------------------------------------------- */
@@ -569,6 +621,47 @@ void dynamodb_write_units(struct json_write *json, const char *table, uint64_t h
     if (has_indexes) {
         json_key(json, "Table");
         dynamodb_write_part_units(json, half_units);
+    }
+    json_end_object(json);
+}
+
+void dynamodb_add_index_use(struct dynamodb_use *use, const struct dynamodb_table *table,
+                            const Skein__Wire__TableReply *reply)
+{
+    const Skein__Wire__Table *record = table->record;
+
+    for (size_t i = 0; i < reply->n_index_numbers && i < reply->n_index_units; i++)
+        for (size_t k = 0; k < record->n_global_indexes; k++)
+            if (record->global_indexes[k]->number == reply->index_numbers[i])
+                use->index_half_units[k] += 2 * reply->index_units[i];
+}
+
+void dynamodb_write_use(struct json_write *json, const struct dynamodb_table *table,
+                        const struct dynamodb_use *use, bool has_indexes)
+{
+    const Skein__Wire__Table *record = table->record;
+    uint64_t of_indexes = 0;
+
+    for (size_t i = 0; i < record->n_global_indexes; i++)
+        of_indexes += use->index_half_units[i];
+    json_begin_object(json);
+    json_member_text(json, "TableName", record->name);
+    json_key(json, "CapacityUnits");
+    json_fixed(json, (use->half_units + of_indexes) * 5, 1);
+    if (has_indexes) {
+        json_key(json, "Table");
+        dynamodb_write_part_units(json, use->half_units);
+    }
+    if (has_indexes && of_indexes > 0) {
+        json_key(json, "GlobalSecondaryIndexes");
+        json_begin_object(json);
+        for (size_t i = 0; i < record->n_global_indexes; i++) {
+            if (use->index_half_units[i] == 0)
+                continue;
+            json_key(json, record->global_indexes[i]->name);
+            dynamodb_write_part_units(json, use->index_half_units[i]);
+        }
+        json_end_object(json);
     }
     json_end_object(json);
 }

@@ -64,7 +64,7 @@ struct batch_table { /* what is asked of one table */
     struct dynamodb_expressions expressions;
     struct buffer projection;
     bool is_strong;
-    uint64_t half_units;
+    struct dynamodb_use use;
 };
 
 struct batch_part { /* one row */
@@ -207,9 +207,8 @@ static void write_capacities(struct json_write *json, const struct batch_call *b
     json_key(json, "ConsumedCapacity");
     json_begin_array(json);
     for (size_t i = 0; i < batch->table_count; i++)
-        dynamodb_write_units(json, batch->tables[i].table->record->name,
-                             batch->tables[i].half_units,
-                             dynamodb_text_is(&batch->call, "ReturnConsumedCapacity", "INDEXES"));
+        dynamodb_write_use(json, batch->tables[i].table, &batch->tables[i].use,
+                           dynamodb_text_is(&batch->call, "ReturnConsumedCapacity", "INDEXES"));
     json_end_array(json);
 }
 
@@ -243,7 +242,8 @@ static void finish(struct batch_call *batch)
             continue;
         }
         processed++;
-        part->of->half_units +=
+        dynamodb_add_index_use(&part->of->use, part->of->table, part->reply);
+        part->of->use.half_units +=
             batch->is_write
                 ? dynamodb_write_half_units(part->reply->old_bytes > part->reply->new_bytes
                                                 ? part->reply->old_bytes

@@ -14,6 +14,7 @@
 #define DYNAMODB_DEADLINE_MS 20000 /* shorter than the time-outs of the SDKs */
 
 struct dynamodb_drop;
+struct dynamodb_builder;
 
 struct dynamodb {
     struct dynamodb_options with;
@@ -21,6 +22,7 @@ struct dynamodb {
     struct map tables; /* by name: struct dynamodb_table, one reference each */
     struct list calls;
     struct dynamodb_drop *drop;
+    struct dynamodb_builder *builder;
 };
 
 /* A table as of one revision of its record. Counted references: a call keeps the one it began with.
@@ -32,6 +34,8 @@ struct dynamodb_table {
     struct table_schema schema;
     struct table_schema index_schemas[TABLE_INDEXES_MAX]; /* of the local indexes, by number */
     Skein__Wire__TableAttribute *index_sorts[TABLE_INDEXES_MAX];
+    struct table_schema global_schemas[TABLE_GLOBAL_INDEXES_MAX]; /* by position in the record */
+    struct buffer indexes; /* packed for commands; made when first needed */
 };
 
 struct dynamodb_call {
@@ -104,7 +108,7 @@ const char *dynamodb_check_key(struct arena *arena, const struct table_schema *s
 const char *dynamodb_read_key(struct arena *arena, const struct table_schema *schema,
                               const json_t *key, struct buffer *item);
 
-/* The attributes of a checked item that local indexes sort by: fit for that? */
+/* The attributes of a checked item that are keys of indexes: fit for that? */
 const char *dynamodb_check_index_keys(struct arena *arena, const struct dynamodb_table *table,
                                       struct slice item);
 
@@ -128,6 +132,17 @@ bool dynamodb_wants_capacity(const struct dynamodb_call *call);
 /* {"TableName":..,"CapacityUnits":..} */
 void dynamodb_write_units(struct json_write *json, const char *table, uint64_t half_units,
                           bool has_indexes);
+/* What changes of a table took, in half units. */
+struct dynamodb_use {
+    uint64_t half_units;                                 /* the table itself */
+    uint64_t index_half_units[TABLE_GLOBAL_INDEXES_MAX]; /* by position in the record */
+};
+
+/* Adds what the reply to a change says of the global indexes. */
+void dynamodb_add_index_use(struct dynamodb_use *use, const struct dynamodb_table *table,
+                            const Skein__Wire__TableReply *reply);
+void dynamodb_write_use(struct json_write *json, const struct dynamodb_table *table,
+                        const struct dynamodb_use *use, bool has_indexes);
 /* {"CapacityUnits":..} */
 void dynamodb_write_part_units(struct json_write *json, uint64_t half_units);
 

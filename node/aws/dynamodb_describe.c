@@ -1,5 +1,6 @@
 #include "node/aws/dynamodb_describe.h"
 
+#include "node/aws/dynamodb_global.h"
 #include "node/aws/dynamodb_index.h"
 #include "node/aws/dynamodb_members.h"
 #include "proto/base/check.h"
@@ -174,12 +175,15 @@ static void write_billing(struct json_write *json, const Skein__Wire__Table *rec
 
 /* What a table that is going is no longer described by. */
 static void write_definition(struct json_write *json, const struct dynamodb_call *call,
-                             const Skein__Wire__Table *record)
+                             const Skein__Wire__Table *record, const char *status)
 {
+    const char *arn = dynamodb_table_arn(call, record->name);
+
     json_key(json, "CreationDateTime");
     json_fixed(json, record->created_ms, 3);
     write_attributes(json, record);
-    dynamodb_write_local_indexes(json, call->arena, record, dynamodb_table_arn(call, record->name));
+    dynamodb_write_local_indexes(json, call->arena, record, arn);
+    dynamodb_write_global_indexes(json, call->arena, record, arn, status);
 }
 
 void dynamodb_write_description(struct json_write *json, const struct dynamodb_call *call,
@@ -195,7 +199,7 @@ void dynamodb_write_description(struct json_write *json, const struct dynamodb_c
     json_member_text(json, "TableId", id);
     write_billing(json, record, strcmp(status, "CREATING") == 0);
     if (strcmp(status, "DELETING") != 0)
-        write_definition(json, call, record);
+        write_definition(json, call, record, status);
     json_member_u64(json, "ItemCount", 0);
     json_member_u64(json, "TableSizeBytes", 0);
     json_member_bool(json, "DeletionProtectionEnabled", record->is_protected);

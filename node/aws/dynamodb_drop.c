@@ -13,6 +13,7 @@
 #define LATE_WRITES_MS 60000 /* longer than any write is held by a router or a client */
 #define PIECE_ROWS 500
 #define PIECE_DEADLINE_MS 20000
+#define PASSED_BYTES (TABLE_ID_BYTES + sizeof(uint64_t))
 
 /* One table at a time:
  *
@@ -32,7 +33,7 @@ struct dynamodb_drop {
     uint32_t shard;
     struct shard_request request;
     struct view_update update;
-    struct buffer passed; /* ids of the tables whose first pass is over */
+    struct buffer passed; /* ids of the tables whose first pass is over, each with the time */
 };
 
 static void look(struct env_timer *timer);
@@ -73,31 +74,42 @@ static void find_lowest(void *user, const char *key, struct slice value, uint64_
     skein__wire__node__free_unpacked(node, NULL);
 }
 
-static bool is_ours(struct dynamodb_drop *drop)
+bool dynamodb_is_caretaker(const struct dynamodb_options *with)
 {
     uint64_t lowest = UINT64_MAX;
 
-    view_each(drop->with.view, NODE_PREFIX, &lowest, find_lowest);
-    return lowest == env_self(drop->with.env);
+    view_each(with->view, NODE_PREFIX, &lowest, find_lowest);
+    return lowest == env_self(with->env);
 }
 
 /* ---- what there is to do --------------------------------------------------------------------- */
 
-static bool has_passed(const struct dynamodb_drop *drop, const uint8_t *table_id)
+/* When the first pass over a table was over here; 0: it was not. */
+static uint64_t passed_us(const struct dynamodb_drop *drop, const uint8_t *table_id)
 {
-    for (size_t at = 0; at < drop->passed.size; at += TABLE_ID_BYTES)
+    uint64_t us = 0;
+
+    for (size_t at = 0; at < drop->passed.size; at += PASSED_BYTES)
         if (memcmp(drop->passed.data + at, table_id, TABLE_ID_BYTES) == 0)
-            return true;
-    return false;
+            memcpy(&us, drop->passed.data + at + TABLE_ID_BYTES, sizeof(us));
+    return us;
+}
+
+static void note_pass(struct dynamodb_drop *drop)
+{
+    uint64_t now_us = env_now_us(drop->with.env) + 1;
+
+    buffer_put(&drop->passed, drop->table_id, TABLE_ID_BYTES);
+    buffer_put(&drop->passed, &now_us, sizeof(now_us));
 }
 
 static void forget_pass(struct dynamodb_drop *drop)
 {
-    for (size_t at = 0; at < drop->passed.size; at += TABLE_ID_BYTES)
+    for (size_t at = 0; at < drop->passed.size; at += PASSED_BYTES)
         if (memcmp(drop->passed.data + at, drop->table_id, TABLE_ID_BYTES) == 0) {
-            memmove(drop->passed.data + at, drop->passed.data + at + TABLE_ID_BYTES,
-                    drop->passed.size - at - TABLE_ID_BYTES);
-            drop->passed.size -= TABLE_ID_BYTES;
+            memmove(drop->passed.data + at, drop->passed.data + at + PASSED_BYTES,
+                    drop->passed.size - at - PASSED_BYTES);
+            drop->passed.size -= PASSED_BYTES;
             return;
         }
 }
@@ -107,12 +119,13 @@ static void take_record(void *user, const char *key, struct slice value, uint64_
 {
     struct dynamodb_drop *drop = user;
     Skein__Wire__TableDrop *record = skein__wire__table_drop__unpack(NULL, value.size, value.data);
-    uint64_t now_ms = env_wall_ms(drop->with.env);
 
     if (record != NULL && record->id.len == TABLE_ID_BYTES && drop->state == DROP_IDLE) {
-        bool is_late = now_ms >= record->dropped_ms + LATE_WRITES_MS;
+        uint64_t since_us = passed_us(drop, record->id.data);
+        bool is_late = since_us > 0 &&
+                       env_now_us(drop->with.env) >= since_us + LATE_WRITES_MS * UINT64_C(1000);
 
-        if (is_late || !has_passed(drop, record->id.data)) {
+        if (is_late || since_us == 0) {
             drop->state = DROP_DROPPING;
             drop->key = check_strdup(key);
             drop->revision = revision;
@@ -138,7 +151,7 @@ static void look(struct env_timer *timer)
 
     if (drop->state == DROP_IDLE && shard_router_shard_count(drop->with.router) > 0)
         view_each(drop->with.view, DROP_PREFIX, drop, take_record);
-    if (drop->state == DROP_IDLE || !is_ours(drop))
+    if (drop->state == DROP_IDLE || !dynamodb_is_caretaker(&drop->with))
         become_idle(drop);
     else
         drop_piece(drop);
@@ -189,7 +202,7 @@ static void on_piece(struct shard_request *request, enum error rc, struct slice 
         forget(drop);
         return;
     }
-    buffer_put(&drop->passed, drop->table_id, TABLE_ID_BYTES);
+    note_pass(drop);
     become_idle(drop);
 }
 

@@ -11,20 +11,20 @@ static const struct shape key_members[] = {
     {"KeyType", SHAPE_STRING, .is_required = true, .choices = "HASH, RANGE"},
     MEMBER_END};
 static const struct shape included_element[] = {{.kind = SHAPE_STRING, .min = 1, .max = 255}};
-static const struct shape projection_members[] = {
+const struct shape dynamodb_projection_members[] = {
     {"ProjectionType", SHAPE_STRING, .choices = "ALL, INCLUDE, KEYS_ONLY"},
     {"NonKeyAttributes", SHAPE_LIST, .of = included_element, .min = 1},
     MEMBER_END};
 const struct shape dynamodb_key_schema_element[] = {
     {.kind = SHAPE_STRUCTURE, .type = "KeySchemaElement", .of = key_members}};
-static const struct shape index_members[] = {{"IndexName", SHAPE_STRING, .is_required = true,
-                                              .min = 3, .max = 255, .pattern = SHAPE_NAME_PATTERN},
-                                             {"KeySchema", SHAPE_LIST,
-                                              .of = dynamodb_key_schema_element,
-                                              .is_required = true, .min = 1, .max = 2},
-                                             {"Projection", SHAPE_STRUCTURE, .type = "Projection",
-                                              .of = projection_members, .is_required = true},
-                                             MEMBER_END};
+static const struct shape index_members[] = {
+    {"IndexName", SHAPE_STRING, .is_required = true, .min = 3, .max = 255,
+     .pattern = SHAPE_NAME_PATTERN},
+    {"KeySchema", SHAPE_LIST, .of = dynamodb_key_schema_element, .is_required = true, .min = 1,
+     .max = 2},
+    {"Projection", SHAPE_STRUCTURE, .type = "Projection", .of = dynamodb_projection_members,
+     .is_required = true},
+    MEMBER_END};
 const struct shape dynamodb_local_index_element[] = {
     {.kind = SHAPE_STRUCTURE, .type = "LocalSecondaryIndex", .of = index_members}};
 
@@ -86,25 +86,32 @@ const char *dynamodb_check_key_schema(struct dynamodb_call *call, const Skein__W
 /* ---- reading ------------------------------------------------------------------------------------
  */
 
-static const char *read_projection(struct arena *arena, const json_t *projection,
-                                   Skein__Wire__TableIndex *index)
+const char *dynamodb_read_projection(struct arena *arena, const json_t *projection,
+                                     struct dynamodb_projection *read)
 {
     const char *type = text_in(projection, "ProjectionType");
     const json_t *included = json_object_get(projection, "NonKeyAttributes");
 
+    *read = (struct dynamodb_projection){0};
     if (type == NULL)
         return INVALID "Unknown ProjectionType: null";
-    while (strcmp(projection_names[index->projection], type) != 0)
-        index->projection++;
-    if (json_is_array(included) && index->projection != TABLE_PROJECTION_INCLUDE)
+    while (strcmp(projection_names[read->type], type) != 0)
+        read->type++;
+    if (json_is_array(included) && read->type != TABLE_PROJECTION_INCLUDE)
         return arena_printf(
             arena, INVALID "ProjectionType is %s, but NonKeyAttributes is specified", type);
-    if (!json_is_array(included) && index->projection == TABLE_PROJECTION_INCLUDE)
+    if (!json_is_array(included) && read->type == TABLE_PROJECTION_INCLUDE)
         return INVALID "ProjectionType is INCLUDE, but NonKeyAttributes is not specified";
-    index->n_included = json_array_size(included);
-    index->included = arena_alloc(arena, (index->n_included + 1) * sizeof(*index->included));
-    for (size_t i = 0; i < index->n_included; i++)
-        index->included[i] = (char *)(uintptr_t)json_string_value(json_array_get(included, i));
+    read->included = arena_alloc(arena, (json_array_size(included) + 1) * sizeof(*read->included));
+    for (size_t i = 0; i < json_array_size(included); i++) {
+        const char *name = json_string_value(json_array_get(included, i));
+
+        for (size_t k = 0; k < i; k++)
+            if (strcmp(read->included[k], name) == 0)
+                return arena_printf(arena, INVALID "Duplicate element in NonKeyAttributes: %s",
+                                    name);
+        read->included[read->included_count++] = (char *)(uintptr_t)name;
+    }
     return NULL;
 }
 
@@ -113,6 +120,7 @@ static const char *read_index(struct dynamodb_call *call, Skein__Wire__Table *re
 {
     const json_t *schema = json_object_get(element, "KeySchema");
     Skein__Wire__TableIndex *index = arena_alloc(call->arena, sizeof(*index));
+    struct dynamodb_projection projection;
     const char *why = dynamodb_check_key_schema(call, record, schema);
 
     skein__wire__table_index__init(index);
@@ -129,9 +137,13 @@ static const char *read_index(struct dynamodb_call *call, Skein__Wire__Table *re
                                     "table KeySchema for index: %s. index hash key: %s, table "
                                     "hash key: %s",
                             index->name, key_name(schema, 0), record->keys[0]->name);
-    why = read_projection(call->arena, json_object_get(element, "Projection"), index);
+    why =
+        dynamodb_read_projection(call->arena, json_object_get(element, "Projection"), &projection);
     if (why != NULL)
         return why;
+    index->projection = projection.type;
+    index->included = projection.included;
+    index->n_included = projection.included_count;
     for (size_t i = 0; i < record->n_local_indexes; i++)
         if (strcmp(record->local_indexes[i]->name, index->name) == 0)
             return arena_printf(call->arena, INVALID "Duplicate index name: %s", index->name);
@@ -173,26 +185,28 @@ static void write_key(struct json_write *json, const char *name, const char *typ
     json_end_object(json);
 }
 
-static void write_keys(struct json_write *json, const char *hash, const char *sort)
+void dynamodb_write_keys(struct json_write *json, const char *hash, const char *sort)
 {
     json_key(json, "KeySchema");
     json_begin_array(json);
     write_key(json, hash, "HASH");
-    write_key(json, sort, "RANGE");
+    if (sort != NULL)
+        write_key(json, sort, "RANGE");
     json_end_array(json);
 }
 
-static void write_projection(struct json_write *json, const Skein__Wire__TableIndex *index)
+void dynamodb_write_projection(struct json_write *json,
+                               const struct dynamodb_projection *projection)
 {
     json_key(json, "Projection");
     json_begin_object(json);
-    if (index->projection < ARRAY_COUNT(projection_names))
-        json_member_text(json, "ProjectionType", projection_names[index->projection]);
-    if (index->n_included > 0) {
+    if (projection->type < ARRAY_COUNT(projection_names))
+        json_member_text(json, "ProjectionType", projection_names[projection->type]);
+    if (projection->included_count > 0) {
         json_key(json, "NonKeyAttributes");
         json_begin_array(json);
-        for (size_t i = 0; i < index->n_included; i++)
-            json_text(json, index->included[i]);
+        for (size_t i = 0; i < projection->included_count; i++)
+            json_text(json, projection->included[i]);
         json_end_array(json);
     }
     json_end_object(json);
@@ -212,8 +226,9 @@ void dynamodb_write_local_indexes(struct json_write *json, struct arena *arena,
         json_member_text(json, "IndexName", index->name);
         json_member_text(json, "IndexArn",
                          arena_printf(arena, "%s/index/%s", table_arn, index->name));
-        write_keys(json, record->keys[0]->name, index->sort->name);
-        write_projection(json, index);
+        dynamodb_write_keys(json, record->keys[0]->name, index->sort->name);
+        dynamodb_write_projection(json, &(const struct dynamodb_projection){
+                                            index->projection, index->included, index->n_included});
         json_member_u64(json, "IndexSizeBytes", 0);
         json_member_u64(json, "ItemCount", 0);
         json_end_object(json);

@@ -101,6 +101,19 @@ static uint64_t consumed(const struct item_call *item, const Skein__Wire__TableR
                          : dynamodb_write_half_units(bytes);
 }
 
+static void write_capacity(struct json_write *json, const struct item_call *item,
+                           const Skein__Wire__TableReply *reply)
+{
+    struct dynamodb_use use = {.half_units = consumed(item, reply)};
+
+    if (!dynamodb_wants_capacity(&item->call))
+        return;
+    dynamodb_add_index_use(&use, item->call.table, reply);
+    json_key(json, "ConsumedCapacity");
+    dynamodb_write_use(json, item->call.table, &use,
+                       dynamodb_text_is(&item->call, "ReturnConsumedCapacity", "INDEXES"));
+}
+
 /* A collection is all items of one hash key, of a table with local indexes. Its size is not known
  * better than that it fits into a shard. */
 static void write_collection_metrics(struct json_write *json, const struct item_call *item)
@@ -135,7 +148,7 @@ static void answer(struct item_call *item, const Skein__Wire__TableReply *reply)
         json_key(&json, item->is_read ? "Item" : "Attributes");
         dynamodb_value_write_item(&json, slice_of(reply->item.data, reply->item.len));
     }
-    dynamodb_write_capacity(&json, &item->call, consumed(item, reply));
+    write_capacity(&json, item, reply);
     write_collection_metrics(&json, item);
     json_end_object(&json);
     dynamodb_answer(&item->call, &body);

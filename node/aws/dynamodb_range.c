@@ -41,9 +41,14 @@ struct range_call {
 
 static void send_query(struct range_call *range);
 
-static bool has_index(const struct range_call *range)
+static bool has_local(const struct range_call *range)
 {
     return range->asked.index != RANGE_NO_INDEX;
+}
+
+static bool has_global(const struct range_call *range)
+{
+    return range->asked.global != RANGE_NO_INDEX;
 }
 
 static void release_range(struct dynamodb_call *call)
@@ -80,7 +85,7 @@ static void write_index_capacity(struct range_call *range)
     if (dynamodb_text_is(&range->call, "ReturnConsumedCapacity", "INDEXES")) {
         json_key(json, "Table");
         dynamodb_write_part_units(json, table_units);
-        json_key(json, "LocalSecondaryIndexes");
+        json_key(json, has_local(range) ? "LocalSecondaryIndexes" : "GlobalSecondaryIndexes");
         json_begin_object(json);
         json_key(json, name);
         dynamodb_write_part_units(json, index_units);
@@ -102,7 +107,7 @@ static void finish(struct range_call *range, struct slice position)
         json_key(json, "LastEvaluatedKey");
         dynamodb_value_write_item(json, position);
     }
-    if (has_index(range) && dynamodb_wants_capacity(&range->call))
+    if (range_request_has_index(&range->asked) && dynamodb_wants_capacity(&range->call))
         write_index_capacity(range);
     else
         dynamodb_write_capacity(json, &range->call,
@@ -188,7 +193,7 @@ static void send_query(struct range_call *range)
     query.projection = field_of(&range->projection);
     query.position_paths = field_of(&range->position_paths);
     query.count_only = range->count_only;
-    query.is_index = has_index(range);
+    query.is_index = has_local(range);
     query.index_projection = field_of(&range->index_projection);
     query.wants_whole = range->wants_whole;
     CHECK(buffer_reserve(&packed, skein__wire__table_query__get_packed_size(&query)) == OK);
@@ -242,14 +247,12 @@ static void add_path(struct arena *arena, struct expression_paths *paths, struct
 static struct expression_paths key_paths(const struct range_call *range, size_t more)
 {
     struct arena *arena = range->call.arena;
-    const struct table_schema *schema = &range->call.table->schema;
-    struct expression_paths paths = {
-        arena_alloc(arena, (TABLE_KEY_PARTS_MAX + 1 + more) * sizeof(*paths.paths)), 0};
+    struct slice names[RANGE_POSITION_PARTS_MAX];
+    size_t count = range_request_position(&range->asked, names);
+    struct expression_paths paths = {arena_alloc(arena, (count + more) * sizeof(*paths.paths)), 0};
 
-    for (size_t i = 0; i < schema->part_count; i++)
-        add_path(arena, &paths, schema->parts[i].name);
-    if (has_index(range))
-        add_path(arena, &paths, range->asked.schema->parts[1].name);
+    for (size_t i = 0; i < count; i++)
+        add_path(arena, &paths, names[i]);
     return paths;
 }
 
@@ -286,8 +289,13 @@ static void encode(struct range_call *range)
     if (range->asked.projection.count > 0)
         expression_put_paths(&range->projection, &range->asked.projection);
     expression_put_paths(&range->position_paths, &position);
-    if (has_index(range))
+    if (has_local(range))
         encode_index_projection(range);
+}
+
+static uint32_t global_number(const struct range_call *range)
+{
+    return range->call.table->record->global_indexes[range->asked.global]->number;
 }
 
 /* The row or index row key of the checked starting key goes to `start`: where to go on. Gives its
@@ -302,7 +310,15 @@ static uint32_t place_start(struct range_call *range)
     Skein__Wire__TableCommand place = SKEIN__WIRE__TABLE_COMMAND__INIT;
     uint32_t shard = dynamodb_place_command(range->call.dynamodb, table, item, &key, &place);
 
-    if (has_index(range)) {
+    if (has_global(range)) {
+        struct slice partition;
+
+        table_key_put_global_row(&range->start, buffer_slice(&key), global_number(range),
+                                 range->asked.schema, &attributes, &partition);
+        shard = shard_router_shard_of(range->call.dynamodb->with.router,
+                                      slice_of(table->record->id.data, table->record->id.len),
+                                      partition);
+    } else if (has_local(range)) {
         bool is_there = item_find(&attributes, range->asked.schema->parts[1].name, &value);
 
         CHECK(is_there);
@@ -322,7 +338,9 @@ static void put_prefix(const struct range_call *range, struct buffer *prefix)
 {
     const uint8_t *id = range->call.table->record->id.data;
 
-    if (has_index(range))
+    if (has_global(range))
+        table_key_put_global(prefix, id, global_number(range));
+    else if (has_local(range))
         table_key_put_index(prefix, id, range->asked.index);
     else
         table_key_put_table(prefix, id);
@@ -415,6 +433,22 @@ static const char *place_query_start(struct range_call *range)
     return NULL;
 }
 
+/* What decides the shard of a Query. */
+static struct slice partition_of(const struct range_call *range)
+{
+    struct buffer prefix = BUFFER_INIT(BUFFER_UNLIMITED);
+    struct slice partition = range->range.hash_part;
+
+    if (has_global(range)) { /* with the number of the index, as table_key_put_global_row has it */
+        put_prefix(range, &prefix);
+        buffer_put_slice(&prefix, partition);
+        partition = arena_copy(range->call.arena, slice_of(prefix.data + 1 + TABLE_ID_BYTES,
+                                                           prefix.size - 1 - TABLE_ID_BYTES));
+        buffer_close(&prefix);
+    }
+    return partition;
+}
+
 static const char *place_query(struct range_call *range)
 {
     struct range_request *asked = &range->asked;
@@ -430,7 +464,7 @@ static const char *place_query(struct range_call *range)
     put_prefix(range, &prefix);
     dynamodb_key_range_of(call->arena, asked->schema, buffer_slice(&prefix), &asked->terms,
                           &range->range);
-    range->shard = shard_router_shard_of(call->dynamodb->with.router, id, range->range.hash_part);
+    range->shard = shard_router_shard_of(call->dynamodb->with.router, id, partition_of(range));
     range->shard_step = 1;
     range->shard_end = range->shard + 1;
     if (asked->start.size > 0)

@@ -3,6 +3,7 @@
 #include "node/aws/dynamodb_legacy.h"
 #include "node/aws/dynamodb_members.h"
 #include "node/aws/dynamodb_value.h"
+#include "node/table/table_engine.h"
 #include "proto/base/check.h"
 
 #define SEGMENTS_MAX 1000000
@@ -269,29 +270,75 @@ const char *range_request_read_query(struct range_request *request)
 /* ---- what the table says ------------------------------------------------------------------------
  */
 
+/* A global index is read by itself: what it has not, it cannot give, and it may trail. */
+static const char *use_global(struct range_request *request, size_t position)
+{
+    const struct dynamodb_call *call = request->call;
+    const Skein__Wire__TableGlobalIndex *index = call->table->record->global_indexes[position];
+
+    request->global = position;
+    request->schema = &call->table->global_schemas[position];
+    if (dynamodb_flag(call, "ConsistentRead", false))
+        return "Consistent reads are not supported on global secondary indexes";
+    if (index->status == TABLE_INDEX_CREATING)
+        return arena_printf(call->arena, "Cannot read from backfilling global secondary index: %s",
+                            index->name);
+    if (dynamodb_text_is(call, "Select", "ALL_ATTRIBUTES") &&
+        index->projection != TABLE_PROJECTION_ALL)
+        return arena_printf(call->arena,
+                            "One or more parameter values were invalid: Select type ALL_ATTRIBUTES "
+                            "is not supported for global secondary index %s because its projection "
+                            "type is not ALL",
+                            index->name);
+    return NULL;
+}
+
 const char *range_request_find_index(struct range_request *request)
 {
     const struct dynamodb_table *table = request->call->table;
+    const Skein__Wire__Table *record = table->record;
     const char *name = dynamodb_text(request->call, "IndexName");
 
     request->index = RANGE_NO_INDEX;
+    request->global = RANGE_NO_INDEX;
     request->schema = &table->schema;
     if (name == NULL)
         return NULL;
-    for (size_t i = 0; i < table->record->n_local_indexes; i++)
-        if (strcmp(table->record->local_indexes[i]->name, name) == 0) {
+    for (size_t i = 0; i < record->n_local_indexes; i++)
+        if (strcmp(record->local_indexes[i]->name, name) == 0) {
             request->index = i;
             request->schema = &table->index_schemas[i];
             return NULL;
         }
+    for (size_t i = 0; i < record->n_global_indexes; i++)
+        if (strcmp(record->global_indexes[i]->name, name) == 0 &&
+            record->global_indexes[i]->status != TABLE_INDEX_DELETING)
+            return use_global(request, i);
     return arena_printf(request->call->arena, "The table does not have the specified index: %s",
                         name);
 }
 
-/* The attributes that say where a row is in the table or the index. */
-static size_t position_count(const struct range_request *request)
+bool range_request_has_index(const struct range_request *request)
 {
-    return request->call->table->schema.part_count + (request->index != RANGE_NO_INDEX ? 1 : 0);
+    return request->index != RANGE_NO_INDEX || request->global != RANGE_NO_INDEX;
+}
+
+size_t range_request_position(const struct range_request *request,
+                              struct slice names[RANGE_POSITION_PARTS_MAX])
+{
+    const struct table_schema *const schemas[] = {&request->call->table->schema, request->schema};
+    size_t count = 0;
+
+    for (size_t i = 0; i < ARRAY_COUNT(schemas); i++)
+        for (size_t k = 0; k < schemas[i]->part_count; k++) {
+            size_t at = 0;
+
+            while (at < count && !slice_equal(names[at], schemas[i]->parts[k].name))
+                at++;
+            if (at == count)
+                names[count++] = schemas[i]->parts[k].name;
+        }
+    return count;
 }
 
 /* One attribute of the starting key. */
@@ -318,8 +365,9 @@ static const char *check_start_row(const struct range_request *request)
 static bool has_all_attributes(const struct range_request *request)
 {
     struct item_value attributes = item_root(buffer_slice(&request->start));
+    struct slice names[RANGE_POSITION_PARTS_MAX];
 
-    return item_count(&attributes) == position_count(request);
+    return item_count(&attributes) == range_request_position(request, names);
 }
 
 const char *range_request_check_scan_start(const struct range_request *request)
@@ -329,11 +377,11 @@ const char *range_request_check_scan_start(const struct range_request *request)
     if (request->start.size == 0)
         return NULL;
     if (!has_all_attributes(request))
-        return request->index != RANGE_NO_INDEX ? RANGE_BAD_START
+        return range_request_has_index(request) ? RANGE_BAD_START
                                                 : RANGE_BAD_START
                    ": The provided key element does not match the schema";
     for (size_t i = 0;
-         i < request->schema->part_count && request->index != RANGE_NO_INDEX && why == NULL; i++)
+         i < request->schema->part_count && range_request_has_index(request) && why == NULL; i++)
         why = check_start_part(request, i);
     return why != NULL ? why : check_start_row(request);
 }
@@ -353,9 +401,45 @@ const char *range_request_check_query_keys(const struct range_request *request)
     return why == NULL && has_start ? check_start_row(request) : why;
 }
 
+/* A global index gives what it projects and nothing else. */
+static const char *check_projected(const struct range_request *request)
+{
+    const Skein__Wire__TableGlobalIndex *index;
+    struct slice names[RANGE_POSITION_PARTS_MAX];
+    size_t count = range_request_position(request, names);
+    struct arena *arena = request->call->arena;
+    const char *missing = NULL;
+
+    if (request->global == RANGE_NO_INDEX)
+        return NULL;
+    index = request->call->table->record->global_indexes[request->global];
+    if (index->projection == TABLE_PROJECTION_ALL)
+        return NULL;
+    for (size_t i = 0; i < request->projection.count; i++) {
+        struct slice name = request->projection.paths[i].steps[0].name;
+        bool is_there = false;
+
+        for (size_t k = 0; k < count; k++)
+            is_there = is_there || slice_equal(names[k], name);
+        for (size_t k = 0; k < index->n_included; k++)
+            is_there = is_there || slice_equal_text(name, index->included[k]);
+        if (!is_there)
+            missing =
+                arena_printf(arena, "%s%s%.*s", missing != NULL ? missing : "",
+                             missing != NULL ? ", " : "", (int)name.size, (const char *)name.data);
+    }
+    if (missing == NULL)
+        return NULL;
+    return arena_printf(arena,
+                        "One or more parameter values were invalid: Global secondary index %s does "
+                        "not project [%s]",
+                        index->name, missing);
+}
+
 const char *range_request_check_paths(const struct range_request *request, bool is_query)
 {
     const struct table_key_part *key = NULL;
+    const char *why;
 
     if (is_query && request->filter != NULL)
         key = dynamodb_key_in_filter(request->schema, request->filter);
@@ -366,5 +450,6 @@ const char *range_request_check_paths(const struct range_request *request, bool 
                             member_of(request, "QueryFilter") != NULL ? "QueryFilter"
                                                                       : "Filter Expression",
                             (int)key->name.size, (const char *)key->name.data);
-    return dynamodb_expressions_check_table(&request->expressions, request->call->table);
+    why = dynamodb_expressions_check_table(&request->expressions, request->call->table);
+    return why != NULL ? why : check_projected(request);
 }

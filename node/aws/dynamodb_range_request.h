@@ -23,6 +23,7 @@ struct range_request {
     uint32_t segment;
     uint32_t segment_count;
     size_t index;                      /* local index, or RANGE_NO_INDEX */
+    size_t global;                     /* global index, or RANGE_NO_INDEX */
     const struct table_schema *schema; /* of the index or of the table */
 };
 
@@ -36,6 +37,12 @@ const char *range_request_read_scan(struct range_request *request);
 const char *range_request_read_query(struct range_request *request);
 
 const char *range_request_find_index(struct range_request *request);
+/* Of one of its two kinds. */
+bool range_request_has_index(const struct range_request *request);
+/* The names of the attributes that say where a row is: the keys of table and index, each once. */
+#define RANGE_POSITION_PARTS_MAX (2 * TABLE_KEY_PARTS_MAX)
+size_t range_request_position(const struct range_request *request,
+                              struct slice names[RANGE_POSITION_PARTS_MAX]);
 /* The starting key, if there is one, and what a Query asks of the keys. */
 const char *range_request_check_scan_start(const struct range_request *request);
 const char *range_request_check_query_keys(const struct range_request *request);

@@ -1,5 +1,6 @@
 #include "node/aws/dynamodb_schema.h"
 
+#include "node/aws/dynamodb_global.h"
 #include "node/aws/dynamodb_index.h"
 #include "proto/base/check.h"
 
@@ -8,8 +9,7 @@
 
 const char *dynamodb_refuse_unsupported(const struct dynamodb_call *call)
 {
-    static const char *const members[] = {"GlobalSecondaryIndexes", "GlobalSecondaryIndexUpdates",
-                                          "ReplicaUpdates", "ResourcePolicy"};
+    static const char *const members[] = {"ReplicaUpdates", "ResourcePolicy"};
     const json_t *stream = dynamodb_member(call, "StreamSpecification");
 
     for (size_t i = 0; i < ARRAY_COUNT(members); i++) {
@@ -183,5 +183,11 @@ const char *dynamodb_read_schema(struct dynamodb_call *call, Skein__Wire__Table 
 
     if (why == NULL)
         why = read_keys(call, record);
-    return why != NULL ? why : dynamodb_read_local_indexes(call, record);
+    if (why == NULL)
+        why = dynamodb_read_local_indexes(call, record);
+    if (why == NULL)
+        why = dynamodb_read_global_indexes(call, record);
+    if (why == NULL && record->n_local_indexes + record->n_global_indexes > 0)
+        why = dynamodb_check_definitions_used(call, record);
+    return why;
 }

@@ -14,7 +14,7 @@ const char *dynamodb_refuse_unsupported(const struct dynamodb_call *call);
 /* BillingMode and ProvisionedThroughput; a record that has a throughput may keep it. */
 const char *dynamodb_read_throughput(struct dynamodb_call *call, Skein__Wire__Table *record);
 
-/* AttributeDefinitions, KeySchema, LocalSecondaryIndexes. */
+/* AttributeDefinitions, KeySchema, LocalSecondaryIndexes, GlobalSecondaryIndexes. */
 const char *dynamodb_read_schema(struct dynamodb_call *call, Skein__Wire__Table *record);
 
 /* Adds Tags to those the record has. */

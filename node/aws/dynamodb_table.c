@@ -13,6 +13,7 @@
 #include "node/aws/dynamodb_call.h"
 #include "node/aws/dynamodb_describe.h"
 #include "node/aws/dynamodb_drop.h"
+#include "node/aws/dynamodb_global.h"
 #include "node/aws/dynamodb_index.h"
 #include "node/aws/dynamodb_members.h"
 #include "node/aws/dynamodb_schema.h"
@@ -31,10 +32,6 @@ static const struct shape definition_members[] = {
     MEMBER_END};
 static const struct shape definition_element[] = {
     {.kind = SHAPE_STRUCTURE, .type = "AttributeDefinition", .of = definition_members}};
-static const struct shape throughput_members[] = {
-    {"WriteCapacityUnits", SHAPE_LONG, .is_required = true, .min = 1},
-    {"ReadCapacityUnits", SHAPE_LONG, .is_required = true, .min = 1},
-    MEMBER_END};
 static const struct shape tag_members[] = {
     {"Key", SHAPE_STRING, .is_required = true, .min = 1, .max = 128},
     {"Value", SHAPE_STRING, .is_required = true, .max = 256},
@@ -48,7 +45,7 @@ static const struct shape stream_members[] = {{"StreamEnabled", SHAPE_BOOLEAN, .
 #define THROUGHPUT                                                                                 \
     {                                                                                              \
         "ProvisionedThroughput", SHAPE_STRUCTURE, .type = "ProvisionedThroughput",                 \
-                                                  .of = throughput_members                         \
+                                                  .of = dynamodb_throughput_members                \
     }
 #define BILLING                                                                                    \
     {                                                                                              \
@@ -76,14 +73,23 @@ static const struct shape create_shape[] = {
     {"KeySchema", SHAPE_LIST, .of = dynamodb_key_schema_element, .is_required = true, .min = 1,
      .max = 2},
     {"LocalSecondaryIndexes", SHAPE_LIST, .of = dynamodb_local_index_element},
+    {"GlobalSecondaryIndexes", SHAPE_LIST, .of = dynamodb_global_index_element},
     {"Tags", SHAPE_LIST, .of = tag_element},
     STREAM,
     TABLE_CLASS,
     PROTECTION,
     MEMBER_END};
 static const struct shape delete_shape[] = {MEMBER_TABLE, MEMBER_END};
-static const struct shape update_shape[] = {MEMBER_TABLE, BILLING,    THROUGHPUT, STREAM,
-                                            TABLE_CLASS,  PROTECTION, MEMBER_END};
+static const struct shape update_shape[] = {
+    {"AttributeDefinitions", SHAPE_LIST, .of = definition_element},
+    MEMBER_TABLE,
+    BILLING,
+    THROUGHPUT,
+    {"GlobalSecondaryIndexUpdates", SHAPE_LIST, .of = dynamodb_global_update_element},
+    STREAM,
+    TABLE_CLASS,
+    PROTECTION,
+    MEMBER_END};
 static const struct shape ttl_members[] = {
     {"Enabled", SHAPE_BOOLEAN, .is_required = true},
     {"AttributeName", SHAPE_STRING, .is_required = true, .min = 1, .max = 255},
@@ -261,7 +267,8 @@ static void create_table(struct dynamodb_call *call)
         (void)on_create_conflict(table);
         return;
     }
-    if (table->record.n_definitions > table->record.n_keys + table->record.n_local_indexes)
+    if (table->record.n_local_indexes + table->record.n_global_indexes == 0 &&
+        table->record.n_definitions > table->record.n_keys)
         log_warn("dynamodb.surplus_definitions table=%s definitions=%zu keys=%zu", table->name,
                  table->record.n_definitions, table->record.n_keys);
     env->dice->random_bytes(env, id, TABLE_ID_BYTES);
@@ -399,9 +406,10 @@ static const char *read_table_update(struct table_call *table)
 
 static const char *check_table_update(const struct dynamodb_call *call)
 {
-    static const char *const members[] = {"ProvisionedThroughput", "BillingMode",
-                                          "DeletionProtectionEnabled", "TableClass",
-                                          "StreamSpecification"};
+    static const char *const members[] = {
+        "ProvisionedThroughput",     "BillingMode",
+        "DeletionProtectionEnabled", "TableClass",
+        "StreamSpecification",       "GlobalSecondaryIndexUpdates"};
     const char *why = dynamodb_refuse_unsupported(call);
     bool has_any = false;
 
@@ -414,12 +422,13 @@ static const char *check_table_update(const struct dynamodb_call *call)
     if (why == NULL && !has_any)
         why = "At least one of ProvisionedThroughput, BillingMode, UpdateStreamEnabled, "
               "GlobalSecondaryIndexUpdates or SSESpecification or ReplicaUpdates is required";
-    return why;
+    return why != NULL ? why : dynamodb_check_global_updates(call);
 }
 
 static void update_table(struct dynamodb_call *call)
 {
     struct table_call *table = table_call_of(call);
+    struct dynamodb_refusal refusal;
     const char *why = check_table_update(call);
 
     if (why != NULL) {
@@ -431,6 +440,12 @@ static void update_table(struct dynamodb_call *call)
     why = read_table_update(table);
     if (why != NULL) {
         dynamodb_invalid(call, why);
+        return;
+    }
+    refusal = dynamodb_read_global_updates(call, &table->record);
+    if (refusal.message != NULL) {
+        dynamodb_refuse(call, refusal.code != NULL ? refusal.code : "ValidationException",
+                        refusal.message);
         return;
     }
     table->on_conflict = on_change_conflict;

@@ -256,6 +256,7 @@ static void finish_row(struct shard_state *state, Skein__Wire__TableCommand *act
         return;
     action->condition.len = 0; /* it held */
     table_row_open(&row, state, action);
+    row.is_promised = true;
     if (table_row_decide(&row) == TABLE_DONE)
         table_row_store(&row);
     table_row_close(&row);
