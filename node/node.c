@@ -18,7 +18,6 @@
 #include "node/shard/shard_host.h"
 #include "node/shard/shard_router.h"
 #include "node/table/table_courier.h"
-#include "node/table/table_courier.h"
 #include "node/table/table_engine.h"
 #include "proto/base/check.h"
 #include "proto/base/log.h"
@@ -49,7 +48,6 @@ struct node {
     struct host *host;
     struct shard_host *shards;
     struct shard_router *router;
-    struct table_courier *courier;
     struct table_courier *courier;
     struct node_code *code;
     struct pool *pool;
@@ -225,14 +223,6 @@ static void open_events(struct node *node)
     node->events = event_worker_new(&options);
 }
 
-static void on_shard_signal(void *user, uint32_t shard)
-{
-    struct node *node = user;
-
-    if (node->courier != NULL)
-        table_courier_wake(node->courier, shard);
-}
-
 static enum error open_replication(struct node *node)
 {
     const struct node_options *options = &node->options;
@@ -254,7 +244,6 @@ static enum error open_replication(struct node *node)
         .engines = engines,
         .user = node,
         .on_fatal = fatal,
-        .on_signal = on_shard_signal,
         .on_signal = on_shard_signal,
     };
     struct view_options view = {
@@ -278,7 +267,6 @@ static enum error open_replication(struct node *node)
         view_listen(node->view, &node->peer_listener);
         node->shards = shard_host_new(node->env, node->calls, node->view, node->host, &shards);
         node->router = shard_router_new(node->env, node->calls, node->view, node->shards);
-        node->courier = table_courier_new(node->env, node->router);
         node->courier = table_courier_new(node->env, node->router);
     }
     buffer_close(&registration);
@@ -453,7 +441,6 @@ void node_free(struct node *node)
     event_worker_free(node->events);
     function_log_free(node->function_log);
     node_code_free(node->code);
-    table_courier_free(node->courier);
     table_courier_free(node->courier);
     shard_router_free(node->router);
     host_free(node->host);
