@@ -30,10 +30,11 @@ ARROWS = {
     "node/table": ["proto", "node/shard", "node/view"],
     "node/object": ["proto", "node/shard", "node/view"],
     "node/sandbox": ["proto", "node/view", "node/http"],
-    "node/aws": ["proto", "node/http", "node/auth", "node/view", "node/shard", "node/table", "node/object",
+    "node/event": ["proto", "node/shard", "node/view", "node/sandbox"],
+    "node/aws": ["proto", "node/http", "node/auth", "node/view", "node/shard", "node/table", "node/object", "node/event",
                  "node/sandbox"],
     "node": ["proto", "node"],
-    "deploy": ["proto", "node", "controller", "deploy"],
+    "deploy": ["proto", "node", "controller", "deploy", "chaos"],  # `skein chaos` is one of its commands
     "chaos": ["proto", "node", "controller", "deploy", "chaos"],
     "tests": ["proto", "node", "controller", "deploy", "chaos", "tests"],
 }
