@@ -5,6 +5,8 @@
 #include <math.h>
 #include <stdio.h>
 
+#define RECOVERY_S_MAX 60
+
 static const char *const verdict_names[] = {[RUN_PASS] = "PASS",
                                             [RUN_FAIL] = "FAIL",
                                             [RUN_UNDECIDED] = "UNDECIDED",
@@ -105,6 +107,9 @@ void assess(const struct scenario *scenario, const struct assess_figure figures[
     add_always(assessment, scenario, for_all, ARRAY_COUNT(for_all), figures);
     for (size_t i = 0; i < scenario->expect_count; i++)
         add(assessment, &scenario->expects[i], figures);
+    if (!is_expected(scenario, MEASURE_RECOVERY))
+        add(assessment,
+            &(struct scenario_expect){MEASURE_RECOVERY, RELATION_AT_MOST, RECOVERY_S_MAX}, figures);
 }
 
 void assess_cut_short(struct assessment *assessment, const char *why)

@@ -98,7 +98,7 @@ static bool all_is_whole(struct cluster *cluster, char why[ERROR_WHY_BYTES])
 static enum error damage(struct breaker *breaker, struct injection *injection)
 {
     const struct scenario_fault *fault = injection->fault;
-    char text[ROT_TEXT_BYTES] = "its data folder is empty now";
+    char text[ROT_TEXT_BYTES] = "nothing is left on its disk";
     enum error rc = OK;
 
     for (size_t i = 0; i < injection->target.count && rc == OK; i++) {

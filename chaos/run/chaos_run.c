@@ -189,8 +189,8 @@ static void name_broken(const struct chaos_run *run, char *text, size_t bytes)
 
         if (size >= bytes)
             return;
-        size += (size_t)snprintf(text + size, bytes - size, "%s%.40s %.10s", size > 0 ? ", " : "",
-                                 injection->names, injection->fault->verb->name);
+        size += (size_t)snprintf(text + size, bytes - size, "%s%.20s %.50s", size > 0 ? ", " : "",
+                                 injection->fault->verb->past, injection->names);
     }
 }
 

@@ -66,10 +66,10 @@ void chaos_tell_second(const struct chaos_tell *tell, double at_s, const struct 
     if (look->has_latency)
         (void)snprintf(latency, sizeof(latency), "p50 %6.1f ms  p99 %7.1f ms", look->p50_ms,
                        look->p99_ms);
-    (void)printf("%6.0f s  %5" PRIu64 " ok/s  %s  %s%3" PRIu64 " failed%s%s%s%s\n", at_s, look->ok,
+    (void)printf("%6.0f s  %5" PRIu64 " ok/s  %s  %s%3" PRIu64 " failed%s%s%s\n", at_s, look->ok,
                  latency, look->failed > 0 ? chaos_tell_colour(tell, CHAOS_RED) : "", look->failed,
                  look->failed > 0 ? chaos_tell_colour(tell, CHAOS_PLAIN) : "",
-                 broken[0] != '\0' ? "   broken: " : "", broken, "");
+                 broken[0] != '\0' ? "   now: " : "", broken);
     (void)fflush(stdout);
 }
 

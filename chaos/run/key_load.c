@@ -10,8 +10,8 @@
 #include <stdio.h>
 #include <time.h>
 
-#define SLOTS 6u            /* keys in use at a time, for each workload */
-#define CLIENTS_PER_SLOT 2u /* on one key at a time */
+#define SLOTS 4u            /* keys in use at a time, for each workload */
+#define CLIENTS_PER_SLOT 4u /* on one key: by way of several nodes, most likely */
 #define RATE_DEFAULT 150u
 #define TIMEOUT_MS 3000u
 #define GAP_US_MIN 2000u

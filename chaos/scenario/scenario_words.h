@@ -27,7 +27,8 @@
     X(MEASURE_TWO_LEADERS, "two-leaders", "shards seen with two leaders in one term")              \
     X(MEASURE_TERMS_BACK, "terms-back", "replicas whose term went back")                           \
     X(MEASURE_UNEQUAL, "unequal-states", "replicas with another state at the same index")          \
-    X(MEASURE_RECOVERY, "recovery-s", "from the last undo until all is healthy and equal")         \
+    X(MEASURE_RECOVERY, "recovery-s",                                                              \
+      "from the end of all faults until everything is healthy and equal")                          \
     X(MEASURE_FAILED, "failed-requests", "requests that failed in spite of an SDK's retries")      \
     X(MEASURE_FAILED_PERCENT, "failed-percent", "attempts that failed")                            \
     X(MEASURE_GAP_P50, "gap-p50-ms", "longest time without a write on a key after a fault")        \
