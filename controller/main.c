@@ -11,6 +11,7 @@
 #include <inttypes.h>
 #include <signal.h>
 #include <stdio.h>
+#include <sys/statvfs.h>
 #include <unistd.h>
 #include <uv.h>
 
@@ -201,8 +202,12 @@ static enum error check_settings(struct daemon *daemon, char why[ERROR_WHY_BYTES
 
 static void on_fatal(void *user, enum error rc, const char *why)
 {
-    (void)user;
-    log_error("main.fatal rc=%s why=\"%s\"", error_name(rc), why);
+    const struct daemon *daemon = user;
+    struct statvfs disk = {0};
+
+    (void)statvfs(daemon->settings.data, &disk);
+    log_error("main.fatal rc=%s why=\"%s\" disk_free_bytes=%" PRIu64, error_name(rc), why,
+              (uint64_t)disk.f_bavail * disk.f_frsize);
     _exit(EXIT_DISK); /* at once: nothing more may be promised to anybody */
 }
 

@@ -37,13 +37,27 @@ static bool is_region_down(const struct cluster *cluster, const char *region)
     return true;
 }
 
+/* Why it ended by itself, from its log; "" when that is not how it ended. */
+static const char *own_end(const struct daemon *daemon, char words[STATUS_TEXT_BYTES])
+{
+    const char *fatal;
+
+    daemon_last_words(daemon, words, STATUS_TEXT_BYTES);
+    fatal = strstr(words, ".fatal ");
+    return fatal != NULL ? fatal + strlen(".fatal") : "";
+}
+
 static void tell_process(const struct telling *telling, const struct daemon *daemon)
 {
     char next[STATUS_TEXT_BYTES];
+    char words[STATUS_TEXT_BYTES];
 
     if (daemon_pid(daemon) == 0) {
+        const char *why = own_end(daemon, words);
+
         (void)snprintf(next, sizeof(next), "skein start %s", daemon->name);
-        tell(telling, next, "%s is down", daemon->name);
+        tell(telling, next, "%s is down%s%s", daemon->name,
+             why[0] != '\0' ? "; it ended itself:" : "", why);
     } else if (daemon_is_paused(daemon)) {
         (void)snprintf(next, sizeof(next), "skein resume %s", daemon->name);
         tell(telling, next, "%s is paused", daemon->name);

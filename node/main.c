@@ -14,6 +14,7 @@
 #include <malloc.h>
 #include <signal.h>
 #include <stdio.h>
+#include <sys/statvfs.h>
 #include <unistd.h>
 
 /* The process found its own data doubtful and ended; see docs/operations.md. */
@@ -72,8 +73,12 @@ static int refuse(const char *why)
 
 static void on_fatal(void *user, enum error rc, const char *why)
 {
-    (void)user;
-    log_error("node.fatal error=%s why=%s", error_name(rc), why);
+    const struct program *program = user;
+    struct statvfs disk = {0};
+
+    (void)statvfs(program->settings.data, &disk);
+    log_error("node.fatal error=%s why=%s disk_free_bytes=%" PRIu64, error_name(rc), why,
+              (uint64_t)disk.f_bavail * disk.f_frsize);
     _exit(EXIT_FATAL);
 }
 
