@@ -141,6 +141,8 @@ struct dynamodb *dynamodb_new(const struct dynamodb_options *options)
     view_listen(options->view, &dynamodb->listener);
     dynamodb->drop = dynamodb_drop_new(options);
     dynamodb->builder = dynamodb_builder_new(dynamodb);
+    dynamodb->transactions = transactions_new(options->env, options->router);
+    dynamodb->recovery = transaction_recovery_new(options->env, options->router);
     return dynamodb;
 }
 
@@ -168,6 +170,8 @@ void dynamodb_free(struct dynamodb *dynamodb)
     {
         close_call(container_of(link, struct dynamodb_call, link));
     }
+    transactions_free(dynamodb->transactions);
+    transaction_recovery_free(dynamodb->recovery);
     while ((entry = map_next(&dynamodb->tables, &i)) != NULL)
         dynamodb_table_release(entry->value);
     map_close(&dynamodb->tables);
@@ -327,6 +331,11 @@ void dynamodb_fail_outcome(struct dynamodb_call *call, const Skein__Wire__TableR
                         "with the UpdateTable API");
         return;
     }
+    if (reply->outcome == TABLE_LOCKED) {
+        dynamodb_refuse(call, "TransactionConflictException",
+                        "Transaction is ongoing for the item");
+        return;
+    }
     if (reply->outcome == TABLE_UPDATE_FAULT + ITEM_UPDATE_WRONG_TYPE &&
         dynamodb_member(call, "AttributeUpdates") != NULL)
         text = "Type mismatch for attribute to update";
@@ -370,8 +379,10 @@ bool dynamodb_text_is(const struct dynamodb_call *call, const char *name, const 
 static const struct dynamodb_operation *find_operation(struct slice name)
 {
     static const struct dynamodb_operation *const rooms[] = {
-        dynamodb_item_operations, dynamodb_range_operations, dynamodb_batch_operations,
-        dynamodb_table_operations, dynamodb_describe_operations};
+        dynamodb_item_operations,         dynamodb_range_operations,
+        dynamodb_batch_operations,        dynamodb_transact_write_operations,
+        dynamodb_transact_get_operations, dynamodb_table_operations,
+        dynamodb_describe_operations};
 
     for (size_t i = 0; i < ARRAY_COUNT(rooms); i++)
         for (const struct dynamodb_operation *at = rooms[i]; at->name != NULL; at++)

@@ -7,6 +7,7 @@
 #include "node/aws/dynamodb_expression.h"
 #include "node/aws/dynamodb_members.h"
 #include "node/aws/dynamodb_value.h"
+#include "node/aws/dynamodb_write.h"
 #include "node/table/table_engine.h"
 #include "proto/base/check.h"
 
@@ -71,7 +72,8 @@ struct batch_part { /* one row */
     struct batch_call *batch;
     struct batch_table *of;
     const json_t *request; /* the key or the write, as it was sent */
-    struct shard_request shard;
+    struct shard_request read;
+    struct dynamodb_write write;
     struct buffer item;
     struct slice key;                  /* row key, in the arena */
     Skein__Wire__TableCommand command; /* for a write */
@@ -99,7 +101,8 @@ static void release_batch(struct dynamodb_call *call)
     for (size_t i = 0; i < batch->part_count; i++) {
         struct batch_part *part = &batch->parts[i];
 
-        shard_request_cancel(&part->shard);
+        shard_request_cancel(&part->read);
+        dynamodb_write_cancel(&part->write);
         buffer_close(&part->item);
         skein__wire__table_reply__free_unpacked(part->reply, NULL);
     }
@@ -256,22 +259,36 @@ static void finish(struct batch_call *batch)
         answer(batch);
 }
 
-static void on_reply(struct shard_request *request, enum error rc, struct slice bytes)
+/* A row that a transaction still holds is one that could not be written now. */
+static void on_outcome(struct batch_part *part, enum error rc, Skein__Wire__TableReply *reply)
 {
-    struct batch_part *part = container_of(request, struct batch_part, shard);
     struct batch_call *batch = part->batch;
 
-    if (rc == OK) {
-        part->reply = skein__wire__table_reply__unpack(NULL, bytes.size, bytes.data);
-        if (part->reply == NULL || part->reply->outcome != TABLE_DONE)
-            rc = ERR_INTERNAL;
-    }
+    part->reply = reply;
+    if (rc == OK && reply->outcome != TABLE_DONE)
+        rc = reply->outcome == TABLE_LOCKED ? ERR_OVERLOADED : ERR_INTERNAL;
     if (rc != OK) {
         part->is_unprocessed = true;
         batch->failure = rc;
     }
     if (--batch->in_flight == 0)
         finish(batch);
+}
+
+static void on_written(struct dynamodb_write *write, enum error rc, Skein__Wire__TableReply *reply)
+{
+    on_outcome(container_of(write, struct batch_part, write), rc, reply);
+}
+
+static void on_read(struct shard_request *request, enum error rc, struct slice bytes)
+{
+    Skein__Wire__TableReply *reply = NULL;
+
+    if (rc == OK) {
+        reply = skein__wire__table_reply__unpack(NULL, bytes.size, bytes.data);
+        rc = reply != NULL ? OK : ERR_INTERNAL;
+    }
+    on_outcome(container_of(request, struct batch_part, read), rc, reply);
 }
 
 /* ---- sending --------------------------------------------------------------------------------- */
@@ -285,17 +302,12 @@ static void send_write(struct batch_part *part)
 {
     struct dynamodb_call *call = &part->batch->call;
     Skein__Wire__TableCommand *command = &part->command;
-    struct buffer packed = BUFFER_INIT(BUFFER_UNLIMITED);
 
     command->kind = part->is_put ? TABLE_PUT : TABLE_DELETE;
     command->wants_sizes = dynamodb_wants_capacity(call);
     if (part->is_put)
         command->item = field_of(buffer_slice(&part->item));
-    CHECK(buffer_reserve(&packed, skein__wire__table_command__get_packed_size(command)) == OK);
-    packed.size = skein__wire__table_command__pack(command, packed.data);
-    shard_router_write(call->dynamodb->with.router, &part->shard, part->shard_number,
-                       SHARD_ENGINE_TABLE, buffer_slice(&packed), DYNAMODB_DEADLINE_MS, on_reply);
-    buffer_close(&packed);
+    dynamodb_write_start(call->dynamodb, &part->write, part->shard_number, command, on_written);
 }
 
 static void send_get(struct batch_part *part)
@@ -310,9 +322,9 @@ static void send_get(struct batch_part *part)
     CHECK(buffer_reserve(&packed, skein__wire__table_query__get_packed_size(&query)) == OK);
     packed.size = skein__wire__table_query__pack(&query, packed.data);
     shard_router_read(
-        call->dynamodb->with.router, &part->shard, part->shard_number, SHARD_ENGINE_TABLE,
+        call->dynamodb->with.router, &part->read, part->shard_number, SHARD_ENGINE_TABLE,
         buffer_slice(&packed), part->of->is_strong ? SHARD_STRONG : SHARD_EVENTUAL,
-        arena_text(call->arena, call->request->region), DYNAMODB_DEADLINE_MS, on_reply);
+        arena_text(call->arena, call->request->region), DYNAMODB_DEADLINE_MS, on_read);
     buffer_close(&packed);
 }
 

@@ -7,6 +7,8 @@
 #include "node/aws/dynamodb_shape.h"
 #include "node/table/table_engine.h"
 #include "node/table/table_key.h"
+#include "node/table/transaction.h"
+#include "node/table/transaction_recovery.h"
 #include "proto/base/json_write.h"
 #include "proto/base/map.h"
 #include "proto/wire/table.pb-c.h"
@@ -23,6 +25,8 @@ struct dynamodb {
     struct list calls;
     struct dynamodb_drop *drop;
     struct dynamodb_builder *builder;
+    struct transactions *transactions;
+    struct transaction_recovery *recovery;
 };
 
 /* A table as of one revision of its record. Counted references: a call keeps the one it began with.
@@ -64,6 +68,8 @@ extern const struct dynamodb_operation dynamodb_describe_operations[];
 extern const struct dynamodb_operation dynamodb_item_operations[];
 extern const struct dynamodb_operation dynamodb_range_operations[];
 extern const struct dynamodb_operation dynamodb_batch_operations[];
+extern const struct dynamodb_operation dynamodb_transact_write_operations[];
+extern const struct dynamodb_operation dynamodb_transact_get_operations[];
 
 /* ---- answering: the last thing done with a call ---- */
 

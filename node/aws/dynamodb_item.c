@@ -6,6 +6,7 @@
 #include "node/aws/dynamodb_members.h"
 #include "node/aws/dynamodb_update.h"
 #include "node/aws/dynamodb_value.h"
+#include "node/aws/dynamodb_write.h"
 #include "node/table/table_engine.h"
 #include "proto/base/check.h"
 
@@ -78,7 +79,8 @@ static const struct dynamodb_expression_rules projection_rules = {
 
 struct item_call {
     struct dynamodb_call call;
-    struct shard_request shard;
+    struct shard_request read;
+    struct dynamodb_write write;
     struct buffer item; /* the new item, or the key */
     struct dynamodb_expressions expressions;
     bool is_read;
@@ -89,7 +91,8 @@ static void release_item_call(struct dynamodb_call *call)
 {
     struct item_call *item = container_of(call, struct item_call, call);
 
-    shard_request_cancel(&item->shard);
+    shard_request_cancel(&item->read);
+    dynamodb_write_cancel(&item->write);
     buffer_close(&item->item);
 }
 
@@ -154,15 +157,9 @@ static void answer(struct item_call *item, const Skein__Wire__TableReply *reply)
     dynamodb_answer(&item->call, &body);
 }
 
-static void on_reply(struct shard_request *request, enum error rc, struct slice bytes)
+/* `reply` is taken. */
+static void on_outcome(struct item_call *item, enum error rc, Skein__Wire__TableReply *reply)
 {
-    struct item_call *item = container_of(request, struct item_call, shard);
-    Skein__Wire__TableReply *reply = NULL;
-
-    if (rc == OK) {
-        reply = skein__wire__table_reply__unpack(NULL, bytes.size, bytes.data);
-        rc = reply != NULL ? OK : ERR_INTERNAL;
-    }
     if (rc != OK)
         dynamodb_fail(&item->call, rc);
     else if (reply->outcome != TABLE_DONE)
@@ -170,6 +167,22 @@ static void on_reply(struct shard_request *request, enum error rc, struct slice 
     else
         answer(item, reply);
     skein__wire__table_reply__free_unpacked(reply, NULL);
+}
+
+static void on_written(struct dynamodb_write *write, enum error rc, Skein__Wire__TableReply *reply)
+{
+    on_outcome(container_of(write, struct item_call, write), rc, reply);
+}
+
+static void on_read(struct shard_request *request, enum error rc, struct slice bytes)
+{
+    Skein__Wire__TableReply *reply = NULL;
+
+    if (rc == OK) {
+        reply = skein__wire__table_reply__unpack(NULL, bytes.size, bytes.data);
+        rc = reply != NULL ? OK : ERR_INTERNAL;
+    }
+    on_outcome(container_of(request, struct item_call, read), rc, reply);
 }
 
 static ProtobufCBinaryData field_of(const struct buffer *bytes)
@@ -180,18 +193,13 @@ static ProtobufCBinaryData field_of(const struct buffer *bytes)
 static void send_command(struct item_call *item, Skein__Wire__TableCommand *command)
 {
     struct buffer key = BUFFER_INIT(TABLE_KEY_BYTES_MAX);
-    struct buffer packed = BUFFER_INIT(BUFFER_UNLIMITED);
     uint32_t shard = dynamodb_place_command(item->call.dynamodb, item->call.table,
                                             buffer_slice(&item->item), &key, command);
 
     command->wants_sizes = dynamodb_wants_capacity(&item->call);
     command->returns_on_failure =
         dynamodb_text_is(&item->call, "ReturnValuesOnConditionCheckFailure", "ALL_OLD");
-    CHECK(buffer_reserve(&packed, skein__wire__table_command__get_packed_size(command)) == OK);
-    packed.size = skein__wire__table_command__pack(command, packed.data);
-    shard_router_write(item->call.dynamodb->with.router, &item->shard, shard, SHARD_ENGINE_TABLE,
-                       buffer_slice(&packed), DYNAMODB_DEADLINE_MS, on_reply);
-    buffer_close(&packed);
+    dynamodb_write_start(item->call.dynamodb, &item->write, shard, command, on_written);
     buffer_close(&key);
 }
 
@@ -453,10 +461,10 @@ static void send_query(struct item_call *item, Skein__Wire__TableQuery *query)
     query->key = field_of(&key);
     CHECK(buffer_reserve(&packed, skein__wire__table_query__get_packed_size(query)) == OK);
     packed.size = skein__wire__table_query__pack(query, packed.data);
-    shard_router_read(call->dynamodb->with.router, &item->shard, shard, SHARD_ENGINE_TABLE,
+    shard_router_read(call->dynamodb->with.router, &item->read, shard, SHARD_ENGINE_TABLE,
                       buffer_slice(&packed), item->is_strong ? SHARD_STRONG : SHARD_EVENTUAL,
                       arena_text(call->arena, call->request->region), DYNAMODB_DEADLINE_MS,
-                      on_reply);
+                      on_read);
     buffer_close(&packed);
     buffer_close(&key);
 }

@@ -246,7 +246,7 @@ static void forget_only(struct shard_state *state, const Skein__Wire__TableTrans
 /* ---- FINISH ---------------------------------------------------------------------------------- */
 
 /* The row is as it was when it was prepared, so the same comes of it; unless its table was dropped
- * meanwhile, then nothing need come of it. */
+ * meanwhile, then nothing need come of it. What indexes would refuse now is too late to refuse. */
 static void finish_row(struct shard_state *state, Skein__Wire__TableCommand *action, bool is_commit)
 {
     struct table_row row;

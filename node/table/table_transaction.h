@@ -41,7 +41,7 @@
 #define TABLE_ATTEMPT_BYTES                                                                        \
     16 /* ms of the clock, big endian, so that old ones come first; dice                           \
         */
-#define TABLE_TOKEN_BYTES_MAX 64
+#define TABLE_TOKEN_BYTES_MAX 160 /* of the client, and a table id */
 #define TABLE_ACTIONS_MAX 100
 #define TABLE_KEEP_MINUTES 11u /* tokens live ten of them, wherever in a minute they were used */
 #define TABLE_KEEP_ABORTS_MINUTES (24u * 60)
