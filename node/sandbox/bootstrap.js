@@ -22,7 +22,8 @@ const API = '/2018-06-01/runtime';
 const ARGUMENT = '/var/runtime/index.mjs';
 const STREAMING = Symbol.for('aws.lambda.runtime.handler.streaming');
 /* Heeded only by a process that finds them when it starts. */
-const START_VARIABLES = ['NODE_OPTIONS', 'NODE_EXTRA_CA_CERTS', 'LD_LIBRARY_PATH', 'LD_PRELOAD'];
+const START_VARIABLES = ['NODE_OPTIONS', 'NODE_EXTRA_CA_CERTS', 'LD_LIBRARY_PATH', 'LD_PRELOAD',
+    'UV_THREADPOOL_SIZE'];
 const IS_SECOND = 'SKEIN_IS_SECOND_PROCESS';
 const EXIT_REJECTION = 128;
 const EXIT_EXCEPTION = 129;
@@ -40,18 +41,24 @@ function preload() {
 
 /* ---- becoming a function ------------------------------------------------------------------ */
 
-function readOrder() {
+/* The whole order. While nothing of it is there yet, there is time to rehearse. */
+async function readOrder() {
     const parts = [];
-    const part = Buffer.alloc(65536);
 
-    for (;;) {
-        const size = fs.readSync(ORDER_FD, part, 0, part.length, null);
+    if (!fs.fstatSync(ORDER_FD).isFIFO()) {
+        const order = fs.readFileSync(ORDER_FD);
 
-        if (size === 0)
-            break;
-        parts.push(Buffer.from(part.subarray(0, size)));
+        fs.closeSync(ORDER_FD);
+        return order;
     }
-    fs.closeSync(ORDER_FD);
+    const pipe = new net.Socket({ fd: ORDER_FD, readable: true, writable: false });
+    const end = new Promise((resolve) => pipe.once('end', resolve));
+
+    pipe.on('data', (part) => parts.push(part));
+    await new Promise(setImmediate);
+    if (parts.length === 0)
+        await rehearse();
+    await end;
     return Buffer.concat(parts);
 }
 
@@ -496,19 +503,78 @@ class Runtime {
     }
 }
 
+/* ---- rehearsal: once through what a first call needs, for nobody ---------------------------- */
+
+function rehearseCall() {
+    const answer = 'HTTP/1.1 200 OK\r\nLambda-Runtime-Aws-Request-Id: rehearsal\r\n' +
+                   'Content-Length: 2\r\n\r\n{}';
+
+    return new Promise((resolve, reject) => {
+        const server = net.createServer((socket) => {
+            socket.once('data', () => {
+                socket.write(answer);
+                socket.once('data', () => socket.destroy());
+            });
+            server.close(resolve);
+        });
+
+        server.on('error', reject);
+        server.listen(0, '127.0.0.1', () => {
+            const api = new RuntimeApi(`127.0.0.1:${server.address().port}`, (headers, body) => {
+                api.respond(makeContext(headers).awsRequestId, encode(JSON.parse(body)));
+            });
+
+            api.socket.removeAllListeners('close');
+            api.ask();
+        });
+    });
+}
+
+async function rehearseLoading() {
+    const folder = fs.mkdtempSync('/tmp/rehearsal-');
+    const sources = {
+        'index.js': 'exports.handler = async () => {};',
+        'index.mjs': 'export const handler = async () => {};',
+    };
+
+    for (const [name, text] of Object.entries(sources)) {
+        const file = path.join(folder, name);
+
+        fs.writeFileSync(file, text);
+        await (await findHandler(folder, 'index.handler'))();
+        delete createRequire(ARGUMENT).cache[file];
+        fs.rmSync(file);
+    }
+    fs.rmdirSync(folder);
+}
+
+async function rehearse() {
+    try {
+        process.stdout.write(util.format('%s', ''));
+        await rehearseLoading();
+        await rehearseCall();
+    } catch (error) { /* costs time, nothing else */
+        console.error('sandbox: rehearsal:', error);
+    }
+}
+
 /* ---- from here on it happens -------------------------------------------------------------- */
 
-preload();
-if (process.env[IS_SECOND] === undefined) {
-    become(readOrder());
-    if (wantsSecond())
-        runSecond();
+async function main() {
+    preload();
+    if (process.env[IS_SECOND] === undefined) {
+        become(await readOrder());
+        if (wantsSecond())
+            runSecond();
+    }
+    delete process.env[IS_SECOND];
+    fs.closeSync(SOURCE_FD);
+    process.argv = [process.execPath, ARGUMENT];
+    process.execArgv = [];
+    patchConsole();
+    offerStreams();
+    new Runtime(process.env.AWS_LAMBDA_RUNTIME_API).load();
 }
-delete process.env[IS_SECOND];
-fs.closeSync(SOURCE_FD);
-process.argv = [process.execPath, ARGUMENT];
-process.execArgv = [];
-patchConsole();
-offerStreams();
-new Runtime(process.env.AWS_LAMBDA_RUNTIME_API).load();
+
+main();
 })
