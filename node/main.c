@@ -52,7 +52,8 @@ struct program {
     struct env *env;
     struct link_rules *links;
     struct process *sandboxes;
-    char functions[1024]; /* what the status says of them */
+    char functions_endpoint[160]; /* where those that share the node's network reach it */
+    char functions[1024];         /* what the status says of them */
     struct node *node;
     struct http_server *server;
     uv_signal_t terminate;
@@ -245,12 +246,16 @@ static enum error open_sandboxes(struct program *program, char why[ERROR_WHY_BYT
         .node_js = program->settings.node_js,
         .access_key_id = program->settings.access_key,
         .secret_access_key = program->settings.secret_key,
+        .endpoint = program->functions_endpoint,
         .uid_base = SANDBOX_UID_FIRST + (uint32_t)(program->settings.id % 1000) * SANDBOX_UIDS,
         .stems = program->settings.stems,
         .allow_unisolated = program->settings.allow_unisolated,
         .user = program,
         .on_aws_connection = on_aws_connection,
     };
+    (void)snprintf(program->functions_endpoint, sizeof(program->functions_endpoint), "http://%s",
+                   program->self->http_address);
+
     enum error rc = process_open(program->env, &program->loop, &options, &program->sandboxes);
 
     if (rc != OK)
