@@ -51,6 +51,29 @@ void report_buckets_init(struct report_buckets *buckets, const struct report_run
     }
 }
 
+static int by_number(const void *a, const void *b)
+{
+    double left = *(const double *)a, right = *(const double *)b;
+
+    return left < right ? -1 : left > right;
+}
+
+double report_buckets_rate_end(const struct report_buckets *buckets, bool *is_cut)
+{
+    double *rates = check_calloc(buckets->count + 1, sizeof(rates[0]));
+    double most = 0, usual;
+
+    for (size_t i = 0; i < buckets->count; i++)
+        rates[i] = buckets->buckets[i].rate_most;
+    qsort(rates, buckets->count, sizeof(rates[0]), by_number);
+    if (buckets->count > 0)
+        most = rates[buckets->count - 1];
+    usual = rates[buckets->count * 97 / 100];
+    free(rates);
+    *is_cut = usual > 0 && most > 1.5 * usual;
+    return *is_cut ? 1.5 * usual : most;
+}
+
 void report_buckets_close(struct report_buckets *buckets)
 {
     free(buckets->buckets);

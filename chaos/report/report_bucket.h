@@ -22,6 +22,9 @@ struct report_buckets {
 
 void report_buckets_init(struct report_buckets *buckets, const struct report_run *run,
                          size_t count_max);
+/* Where an axis of rates should end: one that few buckets are far above of is not made for these.
+ */
+double report_buckets_rate_end(const struct report_buckets *buckets, bool *is_cut);
 void report_buckets_close(struct report_buckets *buckets);
 
 #endif

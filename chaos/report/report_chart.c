@@ -134,11 +134,11 @@ void report_chart_write_small(struct buffer *to, const struct report_run *run)
     struct chart chart = {
         .to = to, .run = run, .end_s = run->end_s, .width = 240, .left = 0, .right = 240};
     const double height = 40;
-    double most = 1;
+    bool is_cut;
+    double most;
 
     report_buckets_init(&chart.buckets, run, (size_t)chart.width);
-    for (size_t i = 0; i < chart.buckets.count; i++)
-        most = fmax(most, chart.buckets.buckets[i].rate);
+    most = fmax(report_buckets_rate_end(&chart.buckets, &is_cut), 1);
     buffer_putf(to, "<svg class=\"chart small\" viewBox=\"0 0 %.0f %.0f\" aria-hidden=\"true\">\n",
                 chart.width, height);
     chart_bands(&chart, 0, height);
@@ -147,7 +147,8 @@ void report_chart_write_small(struct buffer *to, const struct report_run *run)
         const struct report_bucket *bucket = &chart.buckets.buckets[i];
 
         buffer_putf(to, "L%.1f %.1fH%.1f", chart_x(&chart, bucket->from_s),
-                    height - (height - 3) * bucket->rate / most, chart_x(&chart, bucket->until_s));
+                    height - (height - 3) * fmin(bucket->rate / most, 1),
+                    chart_x(&chart, bucket->until_s));
     }
     buffer_putf(to, "V%.0fZ\"/>\n</svg>\n", height);
     report_buckets_close(&chart.buckets);

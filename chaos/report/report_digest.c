@@ -2,6 +2,8 @@
 
 #include "proto/base/check.h"
 
+#include <math.h>
+
 static double smaller(double a, double b)
 {
     return a < b ? a : b;
@@ -130,6 +132,27 @@ static size_t count_leader_changes(const struct report_run *run)
     return count;
 }
 
+/* Does so little between two times mean anything? Requests that come by chance are now and then
+ * few; three standard deviations fewer they hardly ever are. */
+static bool is_dip(const struct report_digest *digest, const struct report_run *run, double before,
+                   double from_s, double until_s)
+{
+    double expected = before * (until_s - from_s);
+    double found = ok_before(digest, run, until_s) - ok_before(digest, run, from_s);
+
+    return found < expected * REPORT_DIP_SHARE && found < expected - 3 * sqrt(expected);
+}
+
+/* In this sample alone, or in the half second up to its end, since the fault. */
+static bool is_dip_at(const struct report_digest *digest, const struct report_run *run,
+                      const struct report_fault *fault, double before, size_t sample)
+{
+    double until_s = run->samples[sample].at_s;
+
+    return is_dip(digest, run, before, run->samples[sample].from_s, until_s) ||
+           is_dip(digest, run, before, larger(until_s - REPORT_DIP_S, fault->from_s), until_s);
+}
+
 /* When, since the fault began, the rate was back to what it was before. */
 static void find_recovery(const struct report_digest *digest, const struct report_run *run,
                           const struct report_fault *fault, double window_end_s,
@@ -142,28 +165,21 @@ static void find_recovery(const struct report_digest *digest, const struct repor
     if (before <= 0)
         return;
     effect->recovery = REPORT_RECOVERY_NO_DIP;
-    for (; i < run->sample_count && run->samples[i].at_s <= window_end_s; i++) {
-        const struct report_sample *sample = &run->samples[i];
-
-        if ((double)sample->ok < before * REPORT_DIP_SHARE * (sample->at_s - sample->from_s)) {
-            effect->recovery = REPORT_RECOVERY_NEVER;
-            break;
-        }
-    }
-    if (effect->recovery == REPORT_RECOVERY_NO_DIP)
+    while (i < run->sample_count && run->samples[i].at_s <= window_end_s &&
+           !is_dip_at(digest, run, fault, before, i))
+        i++;
+    if (i == run->sample_count || run->samples[i].at_s > window_end_s)
         return;
-    for (; i < run->sample_count; i++) {
-        const struct report_sample *sample = &run->samples[i];
-        double at_s = sample->at_s;
+    effect->recovery = REPORT_RECOVERY_NEVER;
+    for (; i < run->sample_count && effect->recovery == REPORT_RECOVERY_NEVER; i++) {
+        double at_s = run->samples[i].at_s;
+        bool is_next_dip = i + 1 < run->sample_count &&
+                           is_dip(digest, run, before, at_s, run->samples[i + 1].at_s);
 
-        if (i + 1 < run->sample_count &&
-            (double)sample[1].ok < before * REPORT_DIP_SHARE * (sample[1].at_s - sample[1].from_s))
-            continue;
-        if (report_digest_rate(digest, run, at_s, at_s + REPORT_BACK_S) >=
-            before * REPORT_BACK_SHARE) {
+        if (!is_next_dip && report_digest_rate(digest, run, at_s, at_s + REPORT_BACK_S) >=
+                                before * REPORT_BACK_SHARE) {
             effect->recovery = REPORT_RECOVERY_DONE;
             effect->recovery_s = at_s - fault->from_s;
-            return;
         }
     }
 }
@@ -252,9 +268,7 @@ void report_digest_init(struct report_digest *digest, const struct report_run *r
     digest->ok_until = check_calloc(run->sample_count + 1, sizeof(digest->ok_until[0]));
     digest_samples(digest, run);
     digest->rate = report_digest_rate(digest, run, 0, run->end_s);
-    /* what is sampled after the load has ended is no gap */
-    digest->gap =
-        longest_gap(run, 0, run->seconds > 0 ? run->seconds + digest->period_s : run->end_s);
+    digest->gap = longest_gap(run, 0, run->end_s);
     digest->leaderless = longest_leaderless(run, 0, run->end_s, &digest->leaderless_shard);
     digest->leader_changes = count_leader_changes(run);
     for (size_t i = 0; i < run->fault_count; i++)

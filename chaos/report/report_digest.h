@@ -1,15 +1,19 @@
 /* The figures of a run: how long nobody was answered, and what each fault did to the clients.
  *
  * Everything comes from samples, so nothing shorter than the time between two of them (`period_s`)
- * is seen: a gap of 0 means less than that. Rates are acknowledged requests a second. */
+ * is seen: a gap of 0 means less than that. A gap is a time without any answer to anybody; clients
+ * of a shard may wait longer than that, which latencies show. Rates are acknowledged requests a
+ * second. */
 
 #ifndef CHAOS_REPORT_REPORT_DIGEST_H
 #define CHAOS_REPORT_REPORT_DIGEST_H
 
 #include "chaos/report/report_run.h"
 
-#define REPORT_AROUND_S 5.0   /* so long before and after a fault rates are compared */
-#define REPORT_DIP_SHARE 0.5  /* of the rate before: a sample below is a dip */
+#define REPORT_AROUND_S 5.0 /* so long before and after a fault rates are compared */
+#define REPORT_DIP_SHARE                                                                           \
+    0.5 /* of the rate before: below is a dip, if chance does not explain it, ... */
+#define REPORT_DIP_S 0.5      /* ... in a sample or so long */
 #define REPORT_BACK_SHARE 0.9 /* of the rate before, over ... */
 #define REPORT_BACK_S 1.0     /* ... this time: it has recovered */
 

@@ -57,24 +57,22 @@ static void put_number(struct buffer *to, const char *column, const char *text, 
     buffer_put_text(to, "</td>");
 }
 
-/* The first invariant that does not hold, or else why the run ended as it did. */
+/* Why the run ended as it did, or else the first invariant that does not hold. */
 static void put_reason(struct buffer *to, const struct report_run *run)
 {
-    buffer_put_text(to, "<small>");
-    for (size_t i = 0; i < run->invariant_count; i++) {
-        const struct report_invariant *invariant = &run->invariants[i];
+    size_t i = 0;
 
-        if (invariant->outcome == REPORT_HOLDS || run->verdict == REPORT_SKIPPED)
-            continue;
-        report_text_escape(to, invariant->name);
-        buffer_put_text(to, ": wanted ");
-        report_text_escape(to, invariant->threshold);
-        buffer_put_text(to, ", measured ");
-        report_text_escape(to, invariant->measured);
-        buffer_put_text(to, ". ");
-        break;
-    }
+    buffer_put_text(to, "<small>");
     report_text_escape(to, run->why);
+    while (i < run->invariant_count && run->invariants[i].outcome == REPORT_HOLDS)
+        i++;
+    if (run->why[0] == '\0' && i < run->invariant_count) {
+        report_text_escape(to, run->invariants[i].name);
+        buffer_put_text(to, ": wanted ");
+        report_text_escape(to, run->invariants[i].threshold);
+        buffer_put_text(to, ", measured ");
+        report_text_escape(to, run->invariants[i].measured);
+    }
     buffer_put_text(to, "</small>");
 }
 
@@ -88,11 +86,11 @@ static void put_row(struct buffer *to, const char *name, const struct report_run
     buffer_put_text(to, "<td class=\"name\">");
     put_link(to, name, run->title[0] != '\0' ? run->title : run->scenario);
     buffer_put_text(to, "<small>");
-    report_text_escape(to, run->scenario);
-    if (strcmp(name, run->scenario) != 0) {
+    if (strstr(name, run->scenario) == NULL) {
+        report_text_escape(to, run->scenario);
         buffer_put_text(to, " \u00b7 ");
-        report_text_escape(to, name);
     }
+    report_text_escape(to, name);
     buffer_put_text(to, "</small>");
     put_reason(to, run);
     buffer_put_text(to, "</td><td class=\"figure\">");
@@ -101,7 +99,7 @@ static void put_row(struct buffer *to, const char *name, const struct report_run
     buffer_put_text(to, "</td>");
     if (is_measured) {
         put_number(to, "took", report_text_seconds(run->seconds).text, false);
-        put_number(to, "longest gap", report_text_gap(digest->gap.seconds, digest->period_s).text,
+        put_number(to, "standstill", report_text_gap(digest->gap.seconds, digest->period_s).text,
                    false);
         put_number(to, "worst p99", report_text_ms(digest->p99_worst_ms).text, false);
         put_number(to, "acknowledged", report_text_count(digest->ok).text, false);
@@ -199,7 +197,7 @@ void report_index_write_html(const struct report_index *index, struct buffer *to
     report_page_figure(to, "measured", report_text_seconds(index->seconds).text, false);
     buffer_put_text(to, "</dl>\n<section><table class=\"runs\"><thead><tr><th></th><th>Run</th>"
                         "<th>Requests a second, faults</th><th>Took</th>"
-                        "<th>Longest gap</th><th>Worst p99</th><th>Acknowledged</th><th>Failed</th>"
+                        "<th>Standstill</th><th>Worst p99</th><th>Acknowledged</th><th>Failed</th>"
                         "</tr></thead><tbody>\n");
     buffer_put_slice(to, buffer_slice(&index->rows));
     buffer_put_text(to, "</tbody></table></section>\n<footer><p><a href=\"report.json\">report.json"

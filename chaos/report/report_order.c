@@ -6,7 +6,7 @@
 
 #include <stdio.h>
 
-#define PERIOD_S 0.1 /* of samples, when there is but one */
+#define PERIOD_S 0.1 /* of samples, about */
 
 /* By time; what has the same time keeps the order of its lines. */
 #define BY_TIME(name, type)                                                                        \
@@ -71,7 +71,25 @@ static double larger(double a, double b)
     return a > b ? a : b;
 }
 
-/* Samples of one time become one, and each gets the time since the one before. */
+static void merge_sample(struct report_sample *into, const struct report_sample *sample)
+{
+    into->at_s = sample->at_s;
+    into->ok += sample->ok;
+    into->failed += sample->failed;
+    into->p50_ms = larger(into->p50_ms, sample->p50_ms);
+    into->p99_ms = larger(into->p99_ms, sample->p99_ms);
+    into->max_ms = larger(into->max_ms, sample->max_ms);
+}
+
+/* At one time, or so soon after a sample that is not long itself. */
+static bool is_together(const struct report_sample *sample, double at_s)
+{
+    return at_s <= sample->at_s ||
+           (at_s - sample->at_s < PERIOD_S * 0.4 && at_s - sample->from_s < PERIOD_S * 1.6);
+}
+
+/* Each sample gets the time since the one before. One that comes right
+ * after another is put together with it: a rate over next to no time says nothing. */
 static void order_samples(struct report_run *run)
 {
     struct report_sample *samples = run->samples;
@@ -81,22 +99,27 @@ static void order_samples(struct report_run *run)
     for (size_t i = 0; i < run->sample_count; i++) {
         struct report_sample *last = kept > 0 ? &samples[kept - 1] : NULL;
 
-        if (last != NULL && samples[i].at_s <= last->at_s) {
-            last->ok += samples[i].ok;
-            last->failed += samples[i].failed;
-            last->p50_ms = larger(last->p50_ms, samples[i].p50_ms);
-            last->p99_ms = larger(last->p99_ms, samples[i].p99_ms);
-            last->max_ms = larger(last->max_ms, samples[i].max_ms);
+        if (last != NULL && is_together(last, samples[i].at_s)) {
+            merge_sample(last, &samples[i]);
             continue;
         }
         samples[kept] = samples[i];
-        samples[kept].from_s = last != NULL ? last->at_s : 0;
+        samples[kept].from_s = last != NULL ? last->at_s : samples[i].at_s - PERIOD_S;
         kept++;
     }
     run->sample_count = kept;
-    if (kept > 0)
-        samples[0].from_s =
-            samples[0].at_s - (kept > 1 ? samples[1].at_s - samples[1].from_s : PERIOD_S);
+}
+
+/* What is sampled after the run's time, while nobody asks anything any more, is not part of it. */
+static void drop_silence(struct report_run *run)
+{
+    while (run->sample_count > 0) {
+        const struct report_sample *last = &run->samples[run->sample_count - 1];
+
+        if (last->ok + last->failed > 0 || last->from_s < run->seconds)
+            return;
+        run->sample_count--;
+    }
 }
 
 static enum error add_fault(struct report_run *run, struct map *known, size_t index,
@@ -188,6 +211,7 @@ enum error report_run_end(struct report_run *run, char why[ERROR_WHY_BYTES])
         return rc;
     sort(run->events, run->event_count, sizeof(run->events[0]), by_event_time);
     order_samples(run);
+    drop_silence(run);
     order_leads(run);
     run->end_s = run->seconds;
     if (run->event_count > 0)

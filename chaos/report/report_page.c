@@ -137,7 +137,7 @@ static void put_figures(struct buffer *to, const struct report_run *run,
     buffer_put_text(to, "<dl class=\"figures\">\n");
     report_page_figure(to, "acknowledged", report_text_count(digest->ok).text, false);
     report_page_figure(to, "failed", report_text_count(digest->failed).text, digest->failed > 0);
-    report_page_figure(to, "longest gap",
+    report_page_figure(to, "standstill",
                        report_text_gap(digest->gap.seconds, digest->period_s).text, false);
     report_page_figure(to, "p50", report_text_ms(digest->p50_ms).text, false);
     report_page_figure(to, "p99", report_text_ms(digest->p99_ms).text, false);

@@ -94,12 +94,13 @@ static void spread_bars(const struct chart *chart, const struct plot *plot)
 double chart_panel_rate(const struct chart *chart, double top)
 {
     struct plot plot = plot_at(top, chart->plot_height);
-    double most = 0;
+    bool is_cut;
 
-    for (size_t i = 0; i < chart->buckets.count; i++)
-        most = fmax(most, chart->buckets.buckets[i].rate_most);
-    linear_axis(chart, &plot, most, 4);
-    chart_title(chart, top, "Acknowledged requests a second");
+    linear_axis(chart, &plot, report_buckets_rate_end(&chart->buckets, &is_cut), 4);
+    chart_title(chart, top,
+                !is_cut            ? "Acknowledged requests a second"
+                : chart->is_narrow ? "Acknowledged a second (peaks cut off)"
+                                   : "Acknowledged requests a second (peaks cut off)");
     steps_path(chart, &plot, "rate-area", true);
     if (chart->buckets.is_merged)
         spread_bars(chart, &plot);

@@ -110,7 +110,7 @@ static void put_fault(struct buffer *to, const struct report_run *run,
                               : "to the end");
     put_rate(to, effect);
     put_recovery(to, effect);
-    put_cell(to, "longest gap", "number",
+    put_cell(to, "standstill", "number",
              report_text_gap(effect->gap.seconds, digest->period_s).text);
     put_cell(to, "leaderless", "number",
              effect->leaderless_s > 0 ? report_text_seconds(effect->leaderless_s).text : "\u2013");
@@ -129,7 +129,7 @@ void report_table_faults(struct buffer *to, const struct report_run *run,
         to, "<section><h2>Faults, and what clients saw of them</h2>\n"
             "<table class=\"faults\"><thead><tr><th>Fault</th><th>At</th><th>Lasted</th>"
             "<th>Requests a second<br>before \u2192 during \u2192 after</th><th>Recovery</th>"
-            "<th>Longest gap</th><th>Leaderless</th><th>Worst p99</th><th>Failed</th></tr></thead>"
+            "<th>Standstill</th><th>Leaderless</th><th>Worst p99</th><th>Failed</th></tr></thead>"
             "<tbody>\n");
     for (size_t i = 0; i < run->fault_count && i < ROWS_MAX; i++)
         put_fault(to, run, digest, i);
@@ -139,47 +139,50 @@ void report_table_faults(struct buffer *to, const struct report_run *run,
         to,
         "<p class=\"note\">Before and after: %.0f s each. Recovery: from the begin of the "
         "fault until the rate was back at %.0f\u202f%% of that before, over %.0f s; no dip: "
-        "it never fell below %.0f\u202f%%. Gap, p99 and failed count until %.0f s after "
-        "the fault or until the next one. Nothing shorter than a sample (%s) is "
-        "seen.</p></section>\n",
+        "it never fell below %.0f\u202f%%, but for chance. Standstill: nobody got an answer. "
+        "It, p99 and failed count until %.0f s after the fault or until the next one. "
+        "Nothing shorter than a sample (%s) is seen.</p></section>\n",
         REPORT_AROUND_S, REPORT_BACK_SHARE * 100, REPORT_BACK_S, REPORT_DIP_SHARE * 100,
         REPORT_AROUND_S, report_text_seconds(digest->period_s).text);
 }
 
 /* ---- events ---- */
 
-/* "Fault 3: kill node-3", "Fault 3 undone after 4.2 s", or nothing for a note. */
-static void put_event_head(struct buffer *to, const struct report_run *run,
-                           const struct report_event *event)
+/* "3 kill node-3", "fault 3" when the text says the rest, "fault 3 ends after 4.2 s", or what a
+ * note is about. */
+static void event_head(struct buffer *to, const struct report_run *run,
+                       const struct report_event *event)
 {
-    AUTO(buffer) name = BUFFER_INIT(BUFFER_UNLIMITED);
+    bool is_told = event->target[0] != '\0' && strstr(event->text, event->target) != NULL;
 
-    if (event->kind == REPORT_NOTE) {
-        buffer_putf(&name, "%s%s%s", event->what,
+    if (event->kind == REPORT_NOTE)
+        buffer_putf(to, "%s%s%s", event->what,
                     event->what[0] != '\0' && event->target[0] != '\0' ? " " : "", event->target);
-        if (name.size == 0)
-            return;
-    } else if (event->kind == REPORT_FAULT)
-        report_chart_fault_name(&name, run, event->fault);
-    else {
-        report_chart_fault_name(&name, run, event->fault);
-        buffer_putf(&name, " ends after %s",
+    else if (event->kind == REPORT_UNDO)
+        buffer_putf(to, "fault %zu ends after %s", event->fault + 1,
                     report_text_seconds(event->at_s - run->faults[event->fault].from_s).text);
-    }
-    buffer_put_text(to, "<b>");
-    report_text_escape(to, buffer_text(&name));
-    buffer_put_text(to, "</b> ");
+    else if (is_told)
+        buffer_putf(to, "fault %zu", event->fault + 1);
+    else
+        report_chart_fault_name(to, run, event->fault);
 }
 
 static void put_event(struct buffer *to, const struct report_run *run,
                       const struct report_event *event)
 {
     static const char *const kinds[] = {
-        [REPORT_FAULT] = "fault", [REPORT_UNDO] = "undo", [REPORT_NOTE] = "note"};
+        [REPORT_FAULT] = "fault", [REPORT_UNDO] = "undo", [REPORT_NOTE] = "remark"};
 
+    AUTO(buffer) head = BUFFER_INIT(BUFFER_UNLIMITED);
+
+    event_head(&head, run, event);
     buffer_putf(to, "<li class=\"%s\"><time>%s</time><span>", kinds[event->kind],
                 report_text_moment(event->at_s, run->end_s).text);
-    put_event_head(to, run, event);
+    if (head.size > 0) {
+        buffer_put_text(to, "<b>");
+        report_text_escape(to, buffer_text(&head));
+        buffer_put_text(to, "</b> ");
+    }
     report_text_escape(to, event->text);
     buffer_put_text(to, "</span></li>\n");
 }

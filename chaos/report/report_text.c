@@ -89,6 +89,8 @@ struct report_word report_text_gap(double seconds, double period_s)
 {
     if (seconds > 0)
         return report_text_seconds(seconds);
+    if (period_s > 0.05) /* 101 ms would look more exact than it is */
+        period_s = round(period_s * 100) / 100;
     return period_s > 0 ? word("< %s", report_text_seconds(period_s).text) : word(DASH);
 }
 

@@ -66,7 +66,7 @@ static void digest__nothing_acknowledged_for_a_while__longest_gap_and_when(void 
     made_run_samples(&f.made, 20, 20, 0);
     made_run_samples(&f.made, 7, 0, 0);
     made_run_samples(&f.made, 50, 20, 0);
-    made_run_samples(&f.made, 50, 0, 0); /* the load has ended */
+    made_run_samples(&f.made, 50, 0, 0); /* after the run: dropped */
     fixture_digest(&f);
 
     assert_float_equal(f.digest.gap.seconds, 0.7, 1e-6);
@@ -134,6 +134,44 @@ static void digest__nothing_to_see__no_dip(void **state)
     fixture_digest(&f);
 
     assert_int_equal(f.digest.effects[0].recovery, REPORT_RECOVERY_NO_DIP);
+    fixture_close(&f);
+}
+
+/* Six requests in a sample: now and then there are two, and that means nothing. */
+static void digest__few_requests__chance_is_no_dip(void **state)
+{
+    struct fixture f;
+
+    (void)state;
+    fixture_open(&f, 20);
+    made_run_samples(&f.made, 100, 6, 0);
+    for (int i = 0; i < 20; i++) {
+        made_run_samples(&f.made, 4, 7, 0);
+        made_run_samples(&f.made, 1, 2, 0);
+    }
+    made_run_fault(&f.made, 1, 10);
+    made_run_undo(&f.made, 1, 11);
+    fixture_digest(&f);
+
+    assert_int_equal(f.digest.effects[0].recovery, REPORT_RECOVERY_NO_DIP);
+    fixture_close(&f);
+}
+
+static void digest__few_requests_stop__dip(void **state)
+{
+    struct fixture f;
+
+    (void)state;
+    fixture_open(&f, 20);
+    made_run_samples(&f.made, 100, 6, 0);
+    made_run_samples(&f.made, 8, 0, 0);
+    made_run_samples(&f.made, 92, 6, 0);
+    made_run_fault(&f.made, 1, 10);
+    made_run_undo(&f.made, 1, 11);
+    fixture_digest(&f);
+
+    assert_int_equal(f.digest.effects[0].recovery, REPORT_RECOVERY_DONE);
+    assert_float_equal(f.digest.effects[0].recovery_s, 0.8, 0.11f);
     fixture_close(&f);
 }
 
@@ -227,6 +265,8 @@ int main(void)
         cmocka_unit_test(digest__cluster_never_comes_back__gap_to_the_end_and_no_recovery),
         cmocka_unit_test(digest__dip_and_back__time_since_the_fault),
         cmocka_unit_test(digest__nothing_to_see__no_dip),
+        cmocka_unit_test(digest__few_requests__chance_is_no_dip),
+        cmocka_unit_test(digest__few_requests_stop__dip),
         cmocka_unit_test(digest__fault_before_any_answer__recovery_unknown),
         cmocka_unit_test(digest__two_faults__each_has_its_own_dip),
         cmocka_unit_test(digest__leaders__changes_and_longest_without),

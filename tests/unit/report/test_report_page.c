@@ -158,7 +158,7 @@ static void page__any_run__verdict_first_then_charts_and_tables(void **state)
     assert_non_null(strstr(page, "<title>shard 0: node-1, 0.0 s to 9.0 s</title>"));
     assert_non_null(strstr(page, "1 kill node-1"));
     assert_non_null(strstr(page, "lost writes"));
-    assert_non_null(strstr(page, "ends after 500 ms"));
+    assert_non_null(strstr(page, "fault 1 ends after 500 ms"));
     fixture_close(&f);
 }
 
@@ -199,6 +199,25 @@ static void page__long_run__samples_are_merged(void **state)
     assert_true(f.text.size < 400000);
     assert_non_null(strstr(buffer_text(&f.text), "class=\"spread\""));
     assert_int_equal(f.digest.failed, 7);
+    fixture_close(&f);
+}
+
+static void page__one_peak__axis_is_not_made_for_it(void **state)
+{
+    struct made_run made;
+    struct fixture f;
+    const char *page;
+
+    (void)state;
+    made_run_init(&made, 10);
+    made_run_samples(&made, 99, 20, 0);
+    made_run_samples(&made, 1, 400, 0);
+    fixture_open(&f, &made);
+    page = fixture_page(&f);
+
+    assert_non_null(strstr(page, "(peaks cut off)"));
+    assert_non_null(strstr(page, ">300</text>"));
+    assert_null(strstr(page, ">400</text>"));
     fixture_close(&f);
 }
 
@@ -325,6 +344,7 @@ int main(void)
         cmocka_unit_test(page__any_run__verdict_first_then_charts_and_tables),
         cmocka_unit_test(page__skipped_run__says_why_and_shows_no_charts),
         cmocka_unit_test(page__long_run__samples_are_merged),
+        cmocka_unit_test(page__one_peak__axis_is_not_made_for_it),
         cmocka_unit_test(json__any_run__figures_as_numbers),
         cmocka_unit_test(junit__each_verdict__a_case_for_each_invariant),
         cmocka_unit_test(text__figures__as_people_write_them),

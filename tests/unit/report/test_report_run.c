@@ -69,6 +69,44 @@ static void parse__lines_out_of_order__sorted_by_time(void **state)
     made_run_close(&made);
 }
 
+static void parse__sample_right_after_another__one_sample(void **state)
+{
+    struct made_run made;
+    struct report_run run;
+    char why[ERROR_WHY_BYTES] = "";
+
+    (void)state;
+    made_run_init(&made, 1);
+    made_run_samples(&made, 5, 20, 0);
+    made_run_line(&made, REPORT_FILE_SAMPLES, "{\"t\": 0.502, \"ok\": 4}");
+    report_run_init(&run);
+    assert_int_equal(made_run_parse(&made, &run, why), OK);
+
+    assert_int_equal(run.sample_count, 5);
+    assert_int_equal(run.samples[4].ok, 24);
+    assert_float_equal(run.samples[4].at_s, 0.502, 1e-6);
+    report_run_close(&run);
+    made_run_close(&made);
+}
+
+static void parse__silence_after_the_run__dropped(void **state)
+{
+    struct made_run made;
+    struct report_run run;
+    char why[ERROR_WHY_BYTES] = "";
+
+    (void)state;
+    made_run_init(&made, 1);
+    made_run_samples(&made, 8, 20, 0);
+    made_run_samples(&made, 6, 0, 0); /* the first ones are within the run */
+    report_run_init(&run);
+    assert_int_equal(made_run_parse(&made, &run, why), OK);
+
+    assert_int_equal(run.sample_count, 10);
+    report_run_close(&run);
+    made_run_close(&made);
+}
+
 static void parse__fault_without_undo__lasts_to_the_end(void **state)
 {
     struct made_run made;
@@ -183,6 +221,8 @@ int main(void)
     const struct CMUnitTest tests[] = {
         cmocka_unit_test(parse__whole_run__everything_there),
         cmocka_unit_test(parse__lines_out_of_order__sorted_by_time),
+        cmocka_unit_test(parse__sample_right_after_another__one_sample),
+        cmocka_unit_test(parse__silence_after_the_run__dropped),
         cmocka_unit_test(parse__fault_without_undo__lasts_to_the_end),
         cmocka_unit_test(parse__broken_run__says_what_and_where),
         cmocka_unit_test(parse__broken_line__says_what_and_where),
