@@ -1,4 +1,5 @@
-/* skein-chaos-report: writes the report of a chaos run, or of a folder of them. */
+/* skein-chaos-report: writes the report of a chaos run anew, or of a folder of runs. Exit status:
+ * 0, 1 for a folder with something unreadable, 2 for wrong usage. */
 
 #include "chaos/report/chaos_report.h"
 

@@ -266,6 +266,21 @@ static void put_charts(struct buffer *to, const struct report_run *run)
     put_data(to, run);
 }
 
+static bool is_plain_word(const char *text)
+{
+    return text[0] != '\0' && text[0] != '-' &&
+           strspn(text, "abcdefghijklmnopqrstuvwxyz0123456789-") == strlen(text);
+}
+
+/* The command that runs the same once more, where `skein` has one. */
+static void put_command(struct buffer *to, const struct report_run *run)
+{
+    if (strcmp(run->layer, "laptop") == 0 && run->seconds > 0 && is_plain_word(run->scenario) &&
+        is_plain_word(run->seed))
+        buffer_putf(to, "<p>Again: <code>skein chaos run %s --seed %s --seconds %.0f</code></p>",
+                    run->scenario, run->seed, run->seconds);
+}
+
 static void put_foot(struct buffer *to, const struct report_run *run)
 {
     static const char *const always[] = {"run.json", "report.json", "junit.xml"};
@@ -277,7 +292,9 @@ static void put_foot(struct buffer *to, const struct report_run *run)
         buffer_putf(to, " <a href=\"%s\">%s</a>", always[i], always[i]);
     for (size_t i = 0; i < 4 && run->sample_count > 0; i++)
         buffer_putf(to, " <a href=\"%s\">%s</a>", began[i], began[i]);
-    buffer_put_text(to, "</p><p>skein " SKEIN_VERSION "</p></footer>\n");
+    buffer_put_text(to, "</p>");
+    put_command(to, run);
+    buffer_put_text(to, "<p>skein " SKEIN_VERSION "</p></footer>\n");
 }
 
 void report_page_write(struct buffer *to, const struct report_run *run,

@@ -202,6 +202,38 @@ static void page__long_run__samples_are_merged(void **state)
     fixture_close(&f);
 }
 
+static void page__run_of_a_laptop__says_how_to_run_it_again(void **state)
+{
+    static const struct {
+        const char *run, *wanted; /* NULL: no command */
+    } cases[] = {
+        {"{\"scenario\": \"s01-kill\", \"seed\": 5, \"layer\": \"laptop\", \"seconds\": 20.006, "
+         "\"verdict\": \"FAIL\"}",
+         "<code>skein chaos run s01-kill --seed 5 --seconds 20</code>"},
+        {"{\"scenario\": \"s01; rm\", \"seed\": 5, \"layer\": \"laptop\", \"seconds\": 20, "
+         "\"verdict\": \"FAIL\"}",
+         NULL},
+        {"{\"scenario\": \"s01-kill\", \"seed\": 5, \"layer\": \"sim\", \"seconds\": 20, "
+         "\"verdict\": \"FAIL\"}",
+         NULL},
+    };
+
+    (void)state;
+    for (size_t i = 0; i < 3; i++) {
+        struct made_run made;
+        struct fixture f;
+
+        made_run_init(&made, 0);
+        made_run_set(&made, cases[i].run);
+        fixture_open(&f, &made);
+        if (cases[i].wanted != NULL)
+            assert_non_null(strstr(fixture_page(&f), cases[i].wanted));
+        else
+            assert_null(strstr(fixture_page(&f), "<code>"));
+        fixture_close(&f);
+    }
+}
+
 static void page__one_peak__axis_is_not_made_for_it(void **state)
 {
     struct made_run made;
@@ -344,6 +376,7 @@ int main(void)
         cmocka_unit_test(page__any_run__verdict_first_then_charts_and_tables),
         cmocka_unit_test(page__skipped_run__says_why_and_shows_no_charts),
         cmocka_unit_test(page__long_run__samples_are_merged),
+        cmocka_unit_test(page__run_of_a_laptop__says_how_to_run_it_again),
         cmocka_unit_test(page__one_peak__axis_is_not_made_for_it),
         cmocka_unit_test(json__any_run__figures_as_numbers),
         cmocka_unit_test(junit__each_verdict__a_case_for_each_invariant),
