@@ -14,16 +14,23 @@ struct memory {
 
 /* ---- on the wire ---- */
 
+static void put_packed(struct buffer *to, const ProtobufCMessage *message)
+{
+    size_t size = protobuf_c_message_get_packed_size(message);
+
+    CHECK(buffer_reserve(to, size) == OK);
+    if (size > 0)
+        to->size += protobuf_c_message_pack(message, to->data + to->size);
+}
+
 void event_engine_put_command(struct buffer *to, const Skein__Wire__EventCommand *command)
 {
-    CHECK(buffer_reserve(to, skein__wire__event_command__get_packed_size(command)) == OK);
-    to->size += skein__wire__event_command__pack(command, to->data + to->size);
+    put_packed(to, &command->base);
 }
 
 void event_engine_put_query(struct buffer *to, const Skein__Wire__EventQuery *query)
 {
-    CHECK(buffer_reserve(to, skein__wire__event_query__get_packed_size(query)) == OK);
-    to->size += skein__wire__event_query__pack(query, to->data + to->size);
+    put_packed(to, &query->base);
 }
 
 Skein__Wire__EventReply *event_engine_reply(struct slice reply)
@@ -45,8 +52,7 @@ enum error event_engine_verdict(struct slice reply)
 
 static void reply_put(struct buffer *to, const Skein__Wire__EventReply *reply)
 {
-    CHECK(buffer_reserve(to, skein__wire__event_reply__get_packed_size(reply)) == OK);
-    to->size += skein__wire__event_reply__pack(reply, to->data + to->size);
+    put_packed(to, &reply->base);
 }
 
 static void reply_error(struct buffer *to, enum error rc)
@@ -119,8 +125,7 @@ static void store_state(struct shard_state *state, const char *id,
     struct key key = record_key('s', id);
     struct key due = due_key(event->due_ms, id);
 
-    CHECK(buffer_reserve(&value, skein__wire__event_state__get_packed_size(event)) == OK);
-    value.size = skein__wire__event_state__pack(event, value.data);
+    put_packed(&value, &event->base);
     shard_put(state, key_slice(&key), buffer_slice(&value));
     shard_put(state, key_slice(&due), SLICE_LITERAL(""));
     if (memory != NULL && event->due_ms < memory->first_ms)
@@ -151,8 +156,7 @@ static enum error put(struct shard_state *state, const struct shard_moment *mome
         skein__wire__event_state__free_unpacked(there, NULL);
         return OK;
     }
-    CHECK(buffer_reserve(&value, skein__wire__event__get_packed_size(event)) == OK);
-    value.size = skein__wire__event__pack(event, value.data);
+    put_packed(&value, &event->base);
     shard_put(state, key_slice(&key), buffer_slice(&value));
     fresh.accepted_ms = moment->wall_ms;
     fresh.due_ms = moment->wall_ms;
