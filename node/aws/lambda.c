@@ -213,12 +213,13 @@ static bool refuse_unsupported(struct lambda_call *call, const struct aws_path *
     return false;
 }
 
-void lambda_on_request(void *user, struct aws_request *request)
+void lambda_call_run(struct lambda *lambda, struct aws_request *request, unsigned attempt)
 {
     struct lambda_call call = {
-        .lambda = user,
+        .lambda = lambda,
         .request = request,
         .arena = &request->exchange->arena,
+        .attempt = attempt,
     };
     struct aws_path path;
 
@@ -239,4 +240,9 @@ void lambda_on_request(void *user, struct aws_request *request)
     }
     if (!serve_tags(&call, &path) && !refuse_unsupported(&call, &path))
         aws_fault_respond_unknown_operation(request);
+}
+
+void lambda_on_request(void *lambda, struct aws_request *request)
+{
+    lambda_call_run(lambda, request, 0);
 }

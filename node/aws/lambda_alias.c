@@ -230,6 +230,8 @@ static void commit(struct lambda_call *call, Skein__Wire__FunctionAlias *alias, 
         .answer = &answer,
         .success_status = success_status,
         .is_setting = true,
+        .is_repeatable = true,
+        .attempt = call->attempt,
     };
 
     lambda_change_start(&call->lambda->with, &call->lambda->changes, &plan);
@@ -307,6 +309,8 @@ void lambda_alias_delete(struct lambda_call *call)
         .more_count = lambda_settings_forget(call, call->item, &records[1]) ? 2 : 1,
         .success_status = 204,
         .is_setting = true,
+        .is_repeatable = true,
+        .attempt = call->attempt,
     };
 
     if (lambda_call_find_alias(call, call->item, NULL) == NULL)

@@ -27,7 +27,11 @@ struct lambda_call { /* on the stack of lambda_on_request; all else lives in the
     const char *item;                /* in the path, behind the tail: an alias, a statement */
     Skein__Wire__Function *function; /* $LATEST; NULL: there is none */
     uint64_t revision;               /* of its record */
+    unsigned attempt;                /* how often it was begun before, and met another change */
 };
+
+/* Looks at a request and runs what it asks for, from the beginning. */
+void lambda_call_run(struct lambda *lambda, struct aws_request *request, unsigned attempt);
 
 /* The record "function/NAME", or with a version other than 0 "version/NAME/VERSION". NULL: there is
  * none. `revision` may be NULL. */

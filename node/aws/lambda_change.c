@@ -12,6 +12,8 @@
 
 #define COMMIT_DEADLINE_MS 15000
 #define DOCUMENT_BYTES_MAX (64u << 10)
+#define ATTEMPTS_MAX 8
+#define AGAIN_MS 20 /* for the other change to reach this node; longer with each attempt */
 
 static void on_checked(struct env_work *check);
 static void on_stored(struct blob_transfer *transfer, enum error rc, struct buffer *content);
@@ -23,6 +25,7 @@ void lambda_change_free(struct lambda_change *change)
     list_remove(&change->link);
     blob_cancel(&change->transfer);
     view_update_cancel(&change->update);
+    env_timer_stop(change->with->env, &change->again);
     buffer_close(&change->zip);
     buffer_close(&change->answer);
     free(change->stale);
@@ -269,6 +272,17 @@ static bool is_committed_all_the_same(const struct lambda_change *change)
     return true;
 }
 
+static void begin_again(struct env_timer *timer)
+{
+    struct lambda_change *change = container_of(timer, struct lambda_change, again);
+    struct lambda *lambda = container_of(change->with, struct lambda, with);
+    struct aws_request *request = change->request;
+    unsigned attempt = change->attempt + 1;
+
+    lambda_change_free(change);
+    lambda_call_run(lambda, request, attempt);
+}
+
 static void on_committed(struct view_update *update, enum error rc)
 {
     struct lambda_change *change = container_of(update, struct lambda_change, update);
@@ -276,6 +290,9 @@ static void on_committed(struct view_update *update, enum error rc)
     if (rc == OK || is_committed_all_the_same(change)) {
         answer_success(change);
         release(change);
+    } else if (rc == ERR_CONFLICT && change->is_repeatable && change->attempt < ATTEMPTS_MAX) {
+        env_timer_start(change->with->env, &change->again,
+                        (uint64_t)AGAIN_MS * 1000 * (change->attempt + 1), begin_again);
     } else {
         fail(change, rc, error_effect(rc) == ERROR_EFFECT_MAYBE);
     }
@@ -355,6 +372,8 @@ void lambda_change_start(const struct lambda_options *with, struct list *changes
     change->expected_revision = plan->expected_revision;
     change->success_status = plan->success_status;
     change->is_delete = plan->is_delete;
+    change->is_repeatable = plan->is_repeatable;
+    change->attempt = plan->attempt;
     change->publishes = plan->publishes;
     change->description = plan->description;
     change->records = arena_alloc(&plan->request->exchange->arena,

@@ -6,6 +6,9 @@
  *      +-----------+------------+-- failed: (answer) ----+  what was stored is given up, unless
  *                                                           the commit may have happened
  *
+ * What is only set for a function begins again, a little later, when another change of the function
+ * came first: such changes do not exclude each other.
+ *
  * Checking and hashing run on a worker thread. The answer does not wait for the release; a release
  * that fails leaves unreachable bytes. */
 
@@ -42,9 +45,12 @@ struct lambda_change {
     enum error check_rc; /* of the worker thread, like fresh.sha256 */
     struct blob_transfer transfer;
     struct view_update update;
+    struct env_timer again; /* until the request is begun again */
     uint64_t expected_revision;
     int success_status;
+    unsigned attempt;
     bool is_delete;
+    bool is_repeatable;
     bool publishes;
 };
 
@@ -60,9 +66,11 @@ struct lambda_change_plan {
     const char *description;              /* of the version to publish; NULL: the function's */
     struct buffer *answer;                /* taken; NULL: the configuration, or nothing */
     int success_status;
-    bool is_delete;  /* of the function; its versions and aliases are in `more` */
-    bool is_setting; /* nothing that a sandbox or a RevisionId would know of */
-    bool publishes;  /* also a version of what it then is; that is answered */
+    bool is_delete;     /* of the function; its versions and aliases are in `more` */
+    bool is_setting;    /* nothing that a sandbox or a RevisionId would know of */
+    bool is_repeatable; /* the request may be begun again after a conflict */
+    unsigned attempt;   /* of the call */
+    bool publishes;     /* also a version of what it then is; that is answered */
 };
 
 /* Does it and answers the request. The change puts itself into `changes`. */

@@ -126,6 +126,8 @@ void lambda_settings_commit(struct lambda_call *call, const struct lambda_settin
         .answer = answer,
         .success_status = success_status,
         .is_setting = true,
+        .is_repeatable = true,
+        .attempt = call->attempt,
     };
 
     for (size_t i = 0; i < more_count; i++)

@@ -194,6 +194,22 @@ class Settings(Manage):
         self.lambda_.remove_permission(FunctionName=name, StatementId="s3", RevisionId=policy["RevisionId"])
         self.assert_refused("ResourceNotFoundException", self.lambda_.get_policy, FunctionName=name)
 
+    def test_many_at_once(self):
+        """As Terraform does: settings of one function, from several threads."""
+        name = self.create(SLEEP)
+        caller = impatient()
+
+        def add(number):
+            caller.add_permission(FunctionName=name, StatementId=f"s{number}", Action="lambda:InvokeFunction",
+                                  Principal="apigateway.amazonaws.com")
+            caller.tag_resource(Resource=self.arn(name), Tags={f"t{number}": "x"})
+
+        with concurrent.futures.ThreadPoolExecutor(4) as pool:
+            list(pool.map(add, range(8)))
+        policy = json.loads(self.lambda_.get_policy(FunctionName=name)["Policy"])
+        self.assertEqual(sorted(s["Sid"] for s in policy["Statement"]), [f"s{n}" for n in range(8)])
+        self.assertEqual(len(self.lambda_.list_tags(Resource=self.arn(name))["Tags"]), 8)
+
     def test_tags(self):
         name = self.create(SLEEP, Tags={"made": "with it"})
         self.lambda_.tag_resource(Resource=self.arn(name), Tags={"team": "a b", "x": ""})

@@ -143,7 +143,7 @@ static int call(struct fixture *f, const char *method, const char *target, const
 
     fake_exchange_add_header(exchange, "Host", "127.0.0.1:4566");
     lambda_on_request(f->lambda, fake_exchange_request(exchange, AWS_SERVICE_LAMBDA));
-    fake_env_advance(&f->env, 10000);
+    fake_env_advance(&f->env, 200000);
     assert_int_equal(f->answer.count, 1);
     return f->answer.status;
 }
@@ -375,14 +375,29 @@ static void delete_settings(void *user, struct view *view)
     fake_view_set(view, "settings/N", (struct slice){0});
 }
 
-static void lambda_settings__changed_meanwhile__conflict(void **state)
+static void lambda_settings__changed_meanwhile__begun_again_on_what_is_there(void **state)
 {
     struct fixture *f = *state;
 
     expect(f, 204, "POST", TAGS, "{\"Tags\":{\"a\":\"1\"}}", "");
     fake_view_before_update(f->view, NULL, delete_settings);
-    expect_fault(f, "ResourceConflictException", "POST", TAGS, "{\"Tags\":{\"b\":\"1\"}}",
-                 "An update is in progress");
+    expect(f, 204, "POST", TAGS, "{\"Tags\":{\"b\":\"1\"}}", "");
+    expect(f, 200, "GET", TAGS, "", "{\"Tags\":{\"b\":\"1\"}}");
+}
+
+static void delete_function(void *user, struct view *view)
+{
+    (void)user;
+    fake_view_set(view, "function/N", (struct slice){0});
+}
+
+static void lambda_settings__function_deleted_meanwhile__not_found(void **state)
+{
+    struct fixture *f = *state;
+
+    fake_view_before_update(f->view, NULL, delete_function);
+    expect_fault(f, "ResourceNotFoundException", "POST", TAGS, "{\"Tags\":{\"b\":\"1\"}}",
+                 "Function not found: " ARN);
 }
 
 /* ---- the configuration ---- */
@@ -619,7 +634,8 @@ int main(void)
         TEST(lambda_tag__set_and_removed__as_asked),
         TEST(lambda_event_config__life__documented_answers),
         TEST(lambda_settings__alias_and_function_deleted__go_with_them),
-        TEST(lambda_settings__changed_meanwhile__conflict),
+        TEST(lambda_settings__changed_meanwhile__begun_again_on_what_is_there),
+        TEST(lambda_settings__function_deleted_meanwhile__not_found),
         TEST(lambda_configuration__surroundings__kept_and_shown),
         TEST(lambda_list__function_version_all__versions_behind_their_latest),
         TEST(lambda_unsupported__refused_by_name),
