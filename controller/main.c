@@ -11,9 +11,10 @@
 #include <inttypes.h>
 #include <signal.h>
 #include <stdio.h>
-#include <sys/statvfs.h>
 #include <unistd.h>
 #include <uv.h>
+
+#define DISK_FULL_BYTES (1u << 20) /* the first log segment alone needs more */
 
 enum exit_code { EXIT_SETTINGS = 2, EXIT_START = 3, EXIT_DISK = 4 };
 
@@ -203,11 +204,9 @@ static enum error check_settings(struct daemon *daemon, char why[ERROR_WHY_BYTES
 static void on_fatal(void *user, enum error rc, const char *why)
 {
     const struct daemon *daemon = user;
-    struct statvfs disk = {0};
 
-    (void)statvfs(daemon->settings.data, &disk);
     log_error("main.fatal rc=%s why=\"%s\" disk_free_bytes=%" PRIu64, error_name(rc), why,
-              (uint64_t)disk.f_bavail * disk.f_frsize);
+              env_uv_disk_free_bytes(daemon->settings.data));
     _exit(EXIT_DISK); /* at once: nothing more may be promised to anybody */
 }
 
@@ -295,8 +294,12 @@ static int run(struct daemon *daemon)
     know_all(daemon, &daemon->cluster);
     daemon->controller = start_controller(daemon);
     if (daemon->controller == NULL) {
+        bool is_full = env_uv_disk_free_bytes(daemon->settings.data) < DISK_FULL_BYTES;
+
         close_all(daemon);
-        return fail("cannot start; the log says why", EXIT_START);
+        return fail(is_full ? "cannot start: the disk of its data folder is full"
+                            : "cannot start; the log says why",
+                    EXIT_START);
     }
     watch_signals(daemon);
     log_info("main.started version=" SKEIN_VERSION " name=%s id=%" PRIu64 " region=%s endpoint=%s",

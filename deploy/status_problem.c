@@ -37,14 +37,16 @@ static bool is_region_down(const struct cluster *cluster, const char *region)
     return true;
 }
 
-/* Why it ended by itself, from its log; "" when that is not how it ended. */
+/* Why it ended by itself or did not start, from its log; "" when that is not what happened. */
 static const char *own_end(const struct daemon *daemon, char words[STATUS_TEXT_BYTES])
 {
     const char *fatal;
 
     daemon_last_words(daemon, words, STATUS_TEXT_BYTES);
     fatal = strstr(words, ".fatal ");
-    return fatal != NULL ? fatal + strlen(".fatal") : "";
+    if (fatal != NULL)
+        return fatal + strlen(".fatal");
+    return strncmp(words, "skein-", strlen("skein-")) == 0 ? words + strcspn(words, " ") : "";
 }
 
 static void tell_process(const struct telling *telling, const struct daemon *daemon)

@@ -14,12 +14,12 @@
 #include <malloc.h>
 #include <signal.h>
 #include <stdio.h>
-#include <sys/statvfs.h>
 #include <unistd.h>
 
 /* The process found its own data doubtful and ended; see docs/operations.md. */
 #define EXIT_FATAL 70
 #define DRAIN_MS_MAX 10000u
+#define DISK_FULL_BYTES (1u << 20) /* the first log segment alone needs more */
 #define SANDBOX_UIDS 4096u
 #define SANDBOXES_PER_PROCESSOR 16u
 #define SANDBOX_UID_FIRST 700000u
@@ -72,14 +72,20 @@ static int refuse(const char *why)
     return 1;
 }
 
+/* What the system calls an input or output error often is one thing. */
+static void blame_full_disk(const struct program *program, enum error rc, char why[ERROR_WHY_BYTES])
+{
+    if (rc == ERR_IO && env_uv_disk_free_bytes(program->settings.data) < DISK_FULL_BYTES)
+        (void)snprintf(why, ERROR_WHY_BYTES, "cannot start: the disk of %.100s is full",
+                       program->settings.data);
+}
+
 static void on_fatal(void *user, enum error rc, const char *why)
 {
     const struct program *program = user;
-    struct statvfs disk = {0};
 
-    (void)statvfs(program->settings.data, &disk);
     log_error("node.fatal error=%s why=%s disk_free_bytes=%" PRIu64, error_name(rc), why,
-              (uint64_t)disk.f_bavail * disk.f_frsize);
+              env_uv_disk_free_bytes(program->settings.data));
     _exit(EXIT_FATAL);
 }
 
@@ -413,6 +419,7 @@ int main(int argc, char **argv)
         (void)uv_run(&program.loop, UV_RUN_DEFAULT);
         log_info("node.stopped id=%" PRIu64, program.settings.id);
     }
+    blame_full_disk(&program, rc, why);
     close_all(&program);
     return rc == OK ? 0 : refuse(why);
 }

@@ -13,6 +13,7 @@
 #include <stdio.h>
 #include <sys/file.h>
 #include <sys/random.h>
+#include <sys/statvfs.h>
 #include <time.h>
 #include <unistd.h>
 
@@ -452,6 +453,14 @@ void env_uv_close(struct env *env)
 const char *env_uv_endpoint(struct env *env)
 {
     return mesh_endpoint(env_uv_of(env)->mesh);
+}
+
+uint64_t env_uv_disk_free_bytes(const char *folder)
+{
+    struct statvfs disk = {0};
+
+    (void)statvfs(folder, &disk);
+    return (uint64_t)disk.f_bavail * disk.f_frsize;
 }
 
 struct shim *env_uv_shim(struct env *env)

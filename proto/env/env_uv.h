@@ -37,6 +37,9 @@ void env_uv_close(struct env *env);
  * asked for as "*"; NULL when it does not listen. */
 const char *env_uv_endpoint(struct env *env);
 
+/* What the disk that holds this folder has left, for who has to say why something failed there. */
+uint64_t env_uv_disk_free_bytes(const char *folder);
+
 /* Delay, loss and cuts on the links, for experiments (net/shim.h). */
 struct shim *env_uv_shim(struct env *env);
 
