@@ -310,7 +310,7 @@ class Beside(Transactions):
 class Bank(Transactions):
     ACCOUNTS = 6
     BALANCE = 100
-    SECONDS = 10
+    SECONDS = 8
     KILLS = 3
 
     def setUp(self):

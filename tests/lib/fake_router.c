@@ -16,6 +16,8 @@ struct shard_router {
     uint32_t shard_count;
     bool is_lagging;
     bool is_held;
+    bool holds_after; /* so many answers */
+    size_t answers_left;
     bool fails;
     bool fails_applied;
     size_t fails_skip;
@@ -159,8 +161,13 @@ static void router_on_turn(struct env_task *task)
     if (router->is_held)
         return;
     list_move(&batch, &router->requests);
-    while ((link = list_pop(&batch)) != NULL)
-        answer(router, container_of(link, struct shard_request, link));
+    while ((link = list_pop(&batch)) != NULL) {
+        router->is_held = router->is_held || (router->holds_after && router->answers_left-- == 0);
+        if (router->is_held)
+            list_append(&router->requests, link);
+        else
+            answer(router, container_of(link, struct shard_request, link));
+    }
 }
 
 static void request_start(struct shard_router *router, struct shard_request *request,
@@ -243,9 +250,16 @@ void fake_router_set_lagging(struct shard_router *router, bool is_lagging)
     router->is_lagging = is_lagging;
 }
 
+void fake_router_hold_after(struct shard_router *router, size_t answers)
+{
+    router->holds_after = true;
+    router->answers_left = answers;
+}
+
 void fake_router_hold(struct shard_router *router, bool is_held)
 {
     router->is_held = is_held;
+    router->holds_after = false;
     if (!is_held && !list_is_empty(&router->requests))
         env_defer(router->env, &router->task, router_on_turn);
 }

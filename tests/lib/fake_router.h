@@ -20,6 +20,9 @@ void fake_router_set_lagging(struct shard_router *router, bool is_lagging);
 /* Hold answers back until it is called with false. */
 void fake_router_hold(struct shard_router *router, bool is_held);
 
+/* Answer so many more, then hold: whoever asked may be thought dead. */
+void fake_router_hold_after(struct shard_router *router, size_t answers);
+
 size_t fake_router_write_count(const struct shard_router *router);
 size_t fake_router_read_count(const struct shard_router *router);
 size_t fake_router_in_flight_max(const struct shard_router *router);
