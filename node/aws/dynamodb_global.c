@@ -491,7 +491,7 @@ static bool is_one_too_many(const Skein__Wire__Table *record, const json_t *list
     const char *only = NULL;
 
     for (size_t i = 0; i < json_array_size(list); i++) {
-        const char *action;
+        const char *action = NULL;
         const json_t *update = action_in(json_array_get(list, i), &action);
 
         if (action == actions[0])
@@ -536,7 +536,7 @@ struct dynamodb_refusal dynamodb_read_global_updates(struct dynamodb_call *call,
                        "Subscriber limit exceeded: Only 1 online index can be created or deleted "
                        "simultaneously per table");
     for (size_t i = 0; i < json_array_size(list) && why.message == NULL; i++) {
-        const char *action;
+        const char *action = NULL;
         const json_t *update = action_in(json_array_get(list, i), &action);
 
         if (action == actions[0])
