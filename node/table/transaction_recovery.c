@@ -5,8 +5,6 @@
 #include "proto/base/check.h"
 #include "proto/base/log.h"
 
-#include <inttypes.h>
-
 #define LOOK_US 500000u
 #define LOCK_AGE_MS 3000u /* an older lock has nobody who looks after it */
 #define RECENT_MS 60000u  /* looked through each time; what is older, from time to time */
@@ -51,7 +49,6 @@ struct transaction_recovery {
     struct env_timer timer;
     struct job *jobs; /* by shard */
     uint32_t job_count;
-    struct transaction_recovery_stats stats;
 };
 
 static void on_done(struct shard_request *request, enum error rc, struct slice bytes);
@@ -165,16 +162,6 @@ static void finish(struct job *job, bool is_commit)
     send_about(job, job->shard, TABLE_FINISH, job->found->open[job->next]->attempt, is_commit);
 }
 
-static void note_finished(struct job *job)
-{
-    struct transaction_recovery *recovery = job->recovery;
-
-    log_info("transaction.recovered shard=%u decision=%s", job->shard,
-             job->is_commit ? "commit" : "undo");
-    recovery->stats.committed += job->is_commit;
-    recovery->stats.undone += !job->is_commit;
-}
-
 /* Tells the next shard of a commit, and forgets it after the last. */
 static void tell(struct job *job, const Skein__Wire__TableOpen *left)
 {
@@ -239,7 +226,8 @@ static void on_done(struct shard_request *request, enum error rc, struct slice b
         finish(job, reply->outcome == TABLE_DONE);
     } else {
         if (job->state == JOB_FINISHING) {
-            note_finished(job);
+            log_info("transaction.recovered shard=%u decision=%s", job->shard,
+                     job->is_commit ? "commit" : "undo");
             job->next++;
         } else if (job->state == JOB_TRIMMING && !reply->has_more) {
             job->trimmed_at = job->looks;
@@ -272,10 +260,4 @@ void transaction_recovery_free(struct transaction_recovery *recovery)
     }
     free(recovery->jobs);
     free(recovery);
-}
-
-void transaction_recovery_stats(const struct transaction_recovery *recovery,
-                                struct transaction_recovery_stats *stats)
-{
-    *stats = recovery->stats;
 }

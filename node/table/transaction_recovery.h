@@ -16,12 +16,4 @@ struct transaction_recovery;
 struct transaction_recovery *transaction_recovery_new(struct env *env, struct shard_router *router);
 void transaction_recovery_free(struct transaction_recovery *recovery);
 
-struct transaction_recovery_stats {
-    uint64_t committed; /* attempts found open and finished here */
-    uint64_t undone;
-};
-
-void transaction_recovery_stats(const struct transaction_recovery *recovery,
-                                struct transaction_recovery_stats *stats);
-
 #endif
