@@ -135,7 +135,6 @@ class Life(LambdaCase):
                          f"Function already exist: {name}")
         for code, members in (
                 ("InvalidParameterValueException", {"Runtime": "cobol"}),
-                ("InvalidParameterValueException", {"Runtime": "nodejs20.x"}),
                 ("InvalidParameterValueException", {"Code": {"ZipFile": b"no zip"}}),
                 ("InvalidParameterValueException", {"Code": {"ZipFile": package(**{"../x": "y"})}}),
                 ("InvalidParameterValueException", {"Environment": {"Variables": {"AWS_REGION": "x"}}}),
@@ -215,11 +214,11 @@ class Invocations(LambdaCase):
         self.assertIn("said this", log)
         self.assertIn("REPORT RequestId:", log)
 
-    def test_dry_run_and_event(self):
+    def test_dry_run_runs_nothing(self):
         name = self.create("raise SystemExit(1)")
         self.assertEqual(self.invoke(name, InvocationType="DryRun")[0]["StatusCode"], 204)
         self.assert_refused("InvalidParameterValueException", self.lambda_.invoke, FunctionName=name,
-                            InvocationType="Event")
+                            InvocationType="Later")
 
     def test_bad_payloads(self):
         name = self.create(ECHO)
