@@ -86,7 +86,8 @@ class NodeJs(LambdaCase):
 
     def test_sdk_bundled_in_the_package(self):
         """@aws-sdk/client-dynamodb as npm installed it for the tests, if it did."""
-        modules = os.path.join(os.path.dirname(os.path.abspath(__file__)), "node_modules")
+        modules = os.environ.get("CONFORM_NODE_MODULES",
+                                 os.path.join(os.path.dirname(os.path.abspath(__file__)), "node_modules"))
         if not os.path.isdir(os.path.join(modules, "@aws-sdk", "client-dynamodb")):
             self.skipTest("npm packages are not installed")
         files = {}
