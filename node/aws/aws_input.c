@@ -94,6 +94,29 @@ json_t *aws_input_array(struct aws_input *input, const json_t *object, const cha
     return member(input, object, key, "a list", JSON_ARRAY);
 }
 
+bool aws_input_texts(struct aws_input *input, const json_t *object, const char *key, size_t *count,
+                     char ***texts)
+{
+    const json_t *list = aws_input_array(input, object, key);
+    size_t size = json_array_size(list);
+    char **found;
+
+    if (list == NULL || aws_input_has_fault(input))
+        return !aws_input_has_fault(input);
+    found = arena_alloc(input->arena, (size + 1) * sizeof(*found));
+    for (size_t i = 0; i < size; i++) {
+        const char *text = json_string_value(json_array_get(list, i));
+
+        if (text == NULL)
+            return aws_input_refuse(input, 400, input->fault_code,
+                                    "Unexpected type: '%s' must be a list of strings", key);
+        found[i] = arena_text(input->arena, slice_text(text));
+    }
+    *count = size;
+    *texts = found;
+    return true;
+}
+
 uint64_t aws_input_page(struct slice text, uint64_t missing, uint64_t max)
 {
     uint64_t count = 0;

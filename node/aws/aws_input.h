@@ -39,6 +39,11 @@ bool aws_input_bool(struct aws_input *input, const json_t *object, const char *k
 json_t *aws_input_object(struct aws_input *input, const json_t *object, const char *key);
 json_t *aws_input_array(struct aws_input *input, const json_t *object, const char *key);
 
+/* A list of strings, copied into the arena; nothing is touched when it is absent. False: see the
+ * fault. */
+bool aws_input_texts(struct aws_input *input, const json_t *object, const char *key, size_t *count,
+                     char ***texts);
+
 /* How many items a page may have, from a query parameter: `missing` when it is not there, at most
  * `max`. 0: it is no number between 1 and `max`. */
 uint64_t aws_input_page(struct slice text, uint64_t missing, uint64_t max);

@@ -83,27 +83,12 @@ static bool read_dead_letter(struct aws_input *input, Skein__Wire__Function *fun
 static bool read_names(struct aws_input *input, const json_t *object, const char *key,
                        const char *member, size_t max, size_t *count, char ***names)
 {
-    const json_t *list = aws_input_array(input, object, key);
-    size_t size = json_array_size(list);
-
-    if (list == NULL || aws_input_has_fault(input))
-        return !aws_input_has_fault(input);
-    if (size > max)
-        return aws_input_refuse(input, 400, validation_code,
-                                "1 validation error detected: Value at '%s' failed to satisfy "
-                                "constraint: Member must have length less than or equal to %zu",
-                                member, max);
-    *names = arena_alloc(input->arena, (size + 1) * sizeof(**names));
-    *count = size;
-    for (size_t i = 0; i < size; i++) {
-        const char *name = json_string_value(json_array_get(list, i));
-
-        if (name == NULL)
-            return aws_input_refuse(input, 400, input->fault_code,
-                                    "Unexpected type: '%s' must be a list of strings", key);
-        (*names)[i] = arena_text(input->arena, slice_text(name));
-    }
-    return true;
+    return aws_input_texts(input, object, key, count, names) &&
+           (*count <= max ||
+            aws_input_refuse(input, 400, validation_code,
+                             "1 validation error detected: Value at '%s' failed to satisfy "
+                             "constraint: Member must have length less than or equal to %zu",
+                             member, max));
 }
 
 static bool read_network(struct aws_input *input, Skein__Wire__Function *function)

@@ -103,27 +103,13 @@ static bool read_choice(struct aws_input *input, const char *key, const char *me
 static bool read_names(struct aws_input *input, const json_t *cors, const char *key,
                        const char *member, size_t *count, char ***names)
 {
-    const json_t *list = aws_input_array(input, cors, key);
-    size_t size = json_array_size(list);
-
-    if (aws_input_has_fault(input))
-        return false;
-    if (size > NAMES_MAX)
-        return aws_input_refuse(input, 400, validation_code,
-                                "1 validation error detected: Value at 'cors.%s' failed to satisfy "
-                                "constraint: Member must have length less than or equal to %d",
-                                member, NAMES_MAX);
-    *names = arena_alloc(input->arena, (size + 1) * sizeof(**names));
-    *count = size;
-    for (size_t i = 0; i < size; i++) {
-        const char *name = json_string_value(json_array_get(list, i));
-
-        if (name == NULL)
-            return aws_input_refuse(input, 400, input->fault_code,
-                                    "Unexpected type: '%s' must be a list of strings", key);
-        (*names)[i] = arena_text(input->arena, slice_text(name));
-    }
-    return true;
+    *count = 0;
+    return aws_input_texts(input, cors, key, count, names) &&
+           (*count <= NAMES_MAX ||
+            aws_input_refuse(input, 400, validation_code,
+                             "1 validation error detected: Value at 'cors.%s' failed to satisfy "
+                             "constraint: Member must have length less than or equal to %d",
+                             member, NAMES_MAX));
 }
 
 /* What Cors says replaces all that was said before. */
