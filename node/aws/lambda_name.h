@@ -27,7 +27,7 @@ enum error lambda_name_parse(struct slice text, struct lambda_name *name);
  * ERR_INVALID otherwise. */
 enum error lambda_name_parse_integration(struct slice uri, struct lambda_name *name);
 
-/* No qualifier, or $LATEST: all there is until versions are. */
+/* No qualifier, or $LATEST. */
 static inline bool lambda_name_is_latest(const struct lambda_name *name)
 {
     return name->qualifier[0] == 0 || strcmp(name->qualifier, LAMBDA_LATEST) == 0;
