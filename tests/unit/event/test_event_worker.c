@@ -10,6 +10,7 @@
 #include "tests/lib/fake_router.h"
 #include "tests/lib/fake_view.h"
 
+#include <inttypes.h>
 #include <setjmp.h>
 #include <stdarg.h>
 
@@ -315,6 +316,67 @@ static void event_worker__two_leaders_believe__one_runs_it(void **state)
     assert_int_equal(waiting(f, 0) + waiting(f, 1), 1);
 }
 
+static uint64_t dice(uint64_t *seed, uint64_t bound)
+{
+    *seed = *seed * 6364136223846793005u + 1442695040888963407u;
+    return (*seed >> 33) % bound;
+}
+
+/* Leaders change, commands are lost or answered too late, functions fail and are throttled; nobody
+ * dies. Returns how many runs succeeded. */
+static size_t run_a_while(struct fixture *f, uint64_t seed, size_t events)
+{
+    size_t successes = 0;
+    char id[2] = "a";
+
+    for (size_t step = 0; step < 8000 && successes < events; step++) {
+        size_t machine = dice(&seed, 2);
+
+        if (step % 8 == 0 && step / 8 < events) {
+            id[0] = (char)('a' + step / 8);
+            fake_router_fail(f->router, SIZE_MAX, OK, false); /* never */
+            put(f, id);
+        }
+        if (dice(&seed, 10) == 0)
+            fake_router_fail(f->router, 0, ERR_TIMEOUT, dice(&seed, 2) == 0);
+        if (dice(&seed, 20) == 0)
+            f->machines[0].is_leading = !f->machines[0].is_leading;
+        f->machines[1].is_leading = !f->machines[0].is_leading || dice(&seed, 9) == 0;
+        if (waiting(f, machine) > 0 && dice(&seed, 3) == 0) {
+            uint64_t throw = dice(&seed, 4);
+
+            successes += throw <= 1;
+            finish(f, machine,
+                   throw <= 1   ? INVOKE_OK
+                   : throw == 2 ? INVOKE_UNAVAILABLE
+                                : INVOKE_THROTTLED);
+        }
+        pass(f, dice(&seed, 400));
+    }
+    return successes;
+}
+
+static void event_worker__leaders_change_and_commands_are_lost__one_success_each(void **state)
+{
+    enum { EVENTS = 10 };
+
+    for (uint64_t seed = 1; seed <= 20; seed++) {
+        struct fixture *f;
+
+        assert_int_equal(tear_down(state), 0);
+        assert_int_equal(set_up(state), 0);
+        f = *state;
+        if (run_a_while(f, seed, EVENTS) != EVENTS)
+            fail_msg("seed %" PRIu64 ": not all succeeded", seed);
+        f->machines[0].is_leading = true;
+        pass(f, 600000);
+        if (fake_router_key_count(f->router) != 0 || waiting(f, 0) + waiting(f, 1) != 0)
+            fail_msg("seed %" PRIu64 ": an event that succeeded is still there", seed);
+        assert_int_equal(stats(f, 0).handled + stats(f, 1).handled, EVENTS);
+        assert_int_equal(stats(f, 0).dropped + stats(f, 1).dropped, 0);
+    }
+}
+
 static void event_worker__function_is_gone__event_goes_too(void **state)
 {
     struct fixture *f = *state;
@@ -368,6 +430,7 @@ int main(void)
         TEST(event_worker__removal_is_not_confirmed__asks_until_it_is),
         TEST(event_worker__claim_is_lost__runs_after_the_lease),
         TEST(event_worker__two_leaders_believe__one_runs_it),
+        TEST(event_worker__leaders_change_and_commands_are_lost__one_success_each),
         TEST(event_worker__function_is_gone__event_goes_too),
         TEST(event_worker_free__in_every_state__nothing_leaks_and_nobody_is_called),
     };
