@@ -55,13 +55,26 @@ static enum error region(struct cluster *cluster, size_t index, struct target *t
     return OK;
 }
 
-static enum error busiest(struct cluster *cluster, struct target *target, char why[ERROR_WHY_BYTES])
+/* Of several that lead as many, any one. */
+static const struct status_node *pick_busiest(const struct status *status, struct rng *rng)
+{
+    const struct status_node *best = status_busiest_leader(status);
+    size_t alike = 0;
+
+    for (size_t i = 0; best != NULL && i < status->node_count; i++)
+        if (status->nodes[i].leads == best->leads && rng_below(rng, ++alike) == 0)
+            best = &status->nodes[i];
+    return best;
+}
+
+static enum error busiest(struct cluster *cluster, struct rng *rng, struct target *target,
+                          char why[ERROR_WHY_BYTES])
 {
     const struct status_node *leader;
     struct status status;
 
     status_gather(cluster, TIMEOUT_MS, &status);
-    leader = status_busiest_leader(&status);
+    leader = pick_busiest(&status, rng);
     if (leader != NULL) {
         add(target, cluster_find(cluster, leader->process->name));
         (void)snprintf(target->why, sizeof(target->why), "it leads %u of %u shards", leader->leads,
@@ -104,7 +117,7 @@ enum error aim(struct cluster *cluster, const char *const *words, size_t count, 
 
     *target = (struct target){0};
     if (strcmp(word, "busiest-leader") == 0)
-        return busiest(cluster, target, why);
+        return busiest(cluster, rng, target, why);
     if (strcmp(word, "random") == 0)
         return any(cluster, 0, all, rng, target, why);
     if (strcmp(word, "random-node") == 0)

@@ -223,6 +223,7 @@ static enum error mend_links(struct breaker *breaker, const struct injection *in
     mark_ends(breaker, injection->id, who);
     link_faults_remove(&breaker->links, injection->id);
     rc = link_faults_tell(&breaker->links, who, wall_ms(), why);
+    link_faults_forget(&breaker->links);
     free(who);
     return rc;
 }

@@ -31,10 +31,16 @@ void link_faults_add(struct link_faults *faults, const struct link_edge *edge)
 
 void link_faults_remove(struct link_faults *faults, unsigned fault)
 {
+    for (size_t i = 0; i < faults->count; i++)
+        faults->edges[i].is_over |= faults->edges[i].fault == fault;
+}
+
+void link_faults_forget(struct link_faults *faults)
+{
     size_t kept = 0;
 
     for (size_t i = 0; i < faults->count; i++)
-        if (faults->edges[i].fault != fault)
+        if (!faults->edges[i].is_over)
             faults->edges[kept++] = faults->edges[i];
     faults->count = kept;
 }
@@ -57,7 +63,7 @@ static bool sum_up(const struct link_faults *faults, size_t from, size_t to, str
     for (size_t i = 0; i < faults->count; i++) {
         const struct link_edge *edge = &faults->edges[i];
 
-        if (edge->from != from || edge->to != to)
+        if (edge->from != from || edge->to != to || edge->is_over)
             continue;
         is_any = true;
         sum->delay_ms += edge->delay_ms;
@@ -116,19 +122,27 @@ static bool post(const struct cluster *cluster, size_t node, struct slice body)
     return api_call(cluster, &call, &status, &answer) == OK && status == 200;
 }
 
-/* A controller hears it from a node: those on its own side of a cut are tried first. */
+static bool is_doubtful(const struct link_faults *faults, size_t a, size_t b)
+{
+    for (size_t i = 0; i < faults->count; i++) {
+        const struct link_edge *edge = &faults->edges[i];
+
+        if ((edge->from == a && edge->to == b) || (edge->from == b && edge->to == a))
+            return true;
+    }
+    return false;
+}
+
+/* A controller hears it from a node: those whose link to it nobody has touched are tried first. */
 static bool post_by_any(const struct link_faults *faults, size_t controller, struct slice body)
 {
     const struct cluster *cluster = faults->cluster;
-    struct link_edge sum;
 
-    for (int is_cut = 0; is_cut < 2; is_cut++)
-        for (size_t node = cluster->controller_count; node < cluster->daemon_count; node++) {
-            bool is_edge = sum_up(faults, node, controller, &sum) && sum.is_cut;
-
-            if ((int)is_edge == is_cut && hears(cluster, node) && post(cluster, node, body))
+    for (int doubtful = 0; doubtful < 2; doubtful++)
+        for (size_t node = cluster->controller_count; node < cluster->daemon_count; node++)
+            if ((int)is_doubtful(faults, node, controller) == doubtful && hears(cluster, node) &&
+                post(cluster, node, body))
                 return true;
-        }
     return false;
 }
 
