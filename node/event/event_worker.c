@@ -14,6 +14,8 @@
 #define CLAIM_DEADLINE_MS 5000u
 #define SETTLE_DEADLINE_MS 5000u
 #define SETTLE_AGAIN_MS 500u
+#define RENEW_PART 3u        /* of the lease: then it is renewed */
+#define RENEW_AGAIN_PART 12u /* and again after so long, when that had no answer */
 
 enum job_state { JOB_CLAIMING, JOB_RUNNING, JOB_SETTLING };
 
@@ -186,14 +188,19 @@ static void on_result(struct invoke *invoke, const struct invoke_result *result)
 
 static void on_renew(struct env_timer *timer);
 
+/* After the `part`th part of a lease. */
+static void renew_later(struct job *job, uint32_t part)
+{
+    env_timer_start(job->worker->options.env, &job->timer,
+                    (uint64_t)job->worker->options.lease_ms * 1000 / part, on_renew);
+}
+
 static void on_renewed(struct shard_request *request, enum error rc, struct slice reply)
 {
     struct job *job = container_of(request, struct job, request);
 
     (void)reply; /* lost to another: the run goes on, and may still be the one that succeeds */
-    (void)rc;
-    env_timer_start(job->worker->options.env, &job->timer,
-                    (uint64_t)job->worker->options.lease_ms * 1000 / 3, on_renew);
+    renew_later(job, rc == OK ? RENEW_PART : RENEW_AGAIN_PART);
 }
 
 static void on_renew(struct env_timer *timer)
@@ -229,8 +236,7 @@ static void run(struct job *job)
         .region = event->region,
         .trace_header = event->trace_header[0] != '\0' ? event->trace_header : NULL,
     };
-    env_timer_start(worker->options.env, &job->timer, (uint64_t)worker->options.lease_ms * 1000 / 3,
-                    on_renew);
+    renew_later(job, RENEW_PART);
     worker->options.invoker.start(worker->options.invoker.user, &job->invoke, on_result);
 }
 

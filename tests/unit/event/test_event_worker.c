@@ -312,6 +312,9 @@ static void event_worker__two_leaders_believe__one_runs_it(void **state)
 
     f->machines[1].is_leading = true;
     put(f, "one");
+    fake_router_hold(f->router, true); /* both claim before either hears */
+    pass(f, 300);
+    fake_router_hold(f->router, false);
     pass(f, 10 * LEASE_MS);
     assert_int_equal(waiting(f, 0) + waiting(f, 1), 1);
 }
@@ -332,6 +335,7 @@ static size_t run_a_while(struct fixture *f, uint64_t seed, size_t events)
     for (size_t step = 0; step < 8000 && successes < events; step++) {
         size_t machine = dice(&seed, 2);
 
+        fake_router_hold(f->router, false);
         if (step % 8 == 0 && step / 8 < events) {
             id[0] = (char)('a' + step / 8);
             fake_router_fail(f->router, SIZE_MAX, OK, false); /* never */
@@ -351,8 +355,10 @@ static size_t run_a_while(struct fixture *f, uint64_t seed, size_t events)
                    : throw == 2 ? INVOKE_UNAVAILABLE
                                 : INVOKE_THROTTLED);
         }
+        fake_router_hold(f->router, dice(&seed, 3) == 0);
         pass(f, dice(&seed, 400));
     }
+    fake_router_hold(f->router, false);
     return successes;
 }
 
