@@ -519,4 +519,6 @@ void host_stats(const struct host *host, struct host_stats *stats)
     stats->journal_records = journal.records;
     stats->journal_bytes = journal.bytes;
     stats->segments = journal.segments;
+    LIST_EACH(&host->groups, link)
+    stats->damaged_groups += container_of(link, struct group, link)->is_damaged;
 }

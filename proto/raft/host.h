@@ -67,8 +67,8 @@ struct host_stats {
     uint64_t hints_taken; /* elections started because a leader's process refused */
     uint64_t snapshots_sent;
     uint64_t snapshots_received;
-    uint64_t damaged_groups;
-    uint64_t announcements; /* messages that only tell a follower what is committed */
+    uint64_t damaged_groups; /* now: without a vote because of damage, until they have it back */
+    uint64_t announcements;  /* messages that only tell a follower what is committed */
 };
 
 void host_stats(const struct host *host, struct host_stats *stats);

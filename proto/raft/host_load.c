@@ -168,12 +168,9 @@ static uint64_t last_term(const struct loaded_log *log)
 /* Its log may lack what it acknowledged: begin with nothing, and without a vote. */
 static void start_damaged(struct group *group, struct loaded_log *log)
 {
-    struct host *host = group->host;
-
     log_warn("host.damaged_group group=%" PRIu64 " term=%" PRIu64, group->id, group->term);
-    host->stats.damaged_groups++;
     loaded_clear(log);
-    journal_forget(host->journal, group->id);
+    journal_forget(group->host->journal, group->id);
     group->is_damaged = true;
     group_io_set_voteless(group, true);
 }

@@ -204,6 +204,7 @@ static void damaged__flipped_bit_in_the_log__refetched_and_votes_again(void **un
     cluster_run(&c, 3000); /* a vote it may have forgotten must not count any more */
 
     assert_false(host_group_is_damaged(c.nodes[hurt - 1].host, 1));
+    assert_int_equal(stats_of(&c, hurt).damaged_groups, 0);
     cluster_crash(&c, leader, SIM_CRASH_KILL); /* the others need its vote now */
     cluster_fill(&c, 0, 10, 10);
     cluster_start(&c, leader);
