@@ -349,6 +349,7 @@ static void on_admin(void *user, struct aws_request *request)
         .host = node->host,
         .shards = node->shards,
         .router = node->router,
+        .courier = node->courier,
         .pool = node->pool,
         .events = node->events,
         .aws = node->aws,

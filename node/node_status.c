@@ -14,6 +14,7 @@
 struct facts {
     struct shard_host_stats shards;
     struct shard_router_stats router;
+    struct table_courier_stats courier;
     struct pool_stats pool;
     struct event_worker_stats events;
     struct host_stats host;
@@ -23,6 +24,7 @@ static void gather(const struct node_status *status, struct facts *facts)
 {
     shard_host_stats(status->shards, &facts->shards);
     shard_router_stats(status->router, &facts->router);
+    table_courier_stats(status->courier, &facts->courier);
     pool_stats(status->pool, &facts->pool);
     event_worker_stats(status->events, &facts->events);
     host_stats(status->host, &facts->host);
@@ -186,6 +188,8 @@ static void put_metrics(const struct node_status *status, struct buffer *text)
     put_metric(text, "router_requests_total", "counter", facts.router.requests);
     put_metric(text, "router_retries_total", "counter", facts.router.retries);
     put_metric(text, "router_timeouts_total", "counter", facts.router.timeouts);
+    put_metric(text, "index_rows_carried_total", "counter", facts.courier.entries);
+    put_metric(text, "index_carry_failures_total", "counter", facts.courier.failures);
     put_metric(text, "router_in_flight", "gauge", facts.router.in_flight);
     put_metric(text, "journal_syncs_total", "counter", facts.host.journal_syncs);
     put_metric(text, "journal_bytes_total", "counter", facts.host.journal_bytes);

@@ -9,6 +9,7 @@
 #include "node/sandbox/pool.h"
 #include "node/shard/shard_host.h"
 #include "node/shard/shard_router.h"
+#include "node/table/table_courier.h"
 
 struct node_status { /* where the facts are; borrowed for the call */
     struct env *env;
@@ -21,6 +22,7 @@ struct node_status { /* where the facts are; borrowed for the call */
     struct host *host;
     struct shard_host *shards;
     struct shard_router *router;
+    const struct table_courier *courier;
     struct pool *pool;
     const struct event_worker *events;
     struct aws_router *aws;
