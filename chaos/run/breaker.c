@@ -214,6 +214,21 @@ static enum error break_links(struct breaker *breaker, struct injection *injecti
     return rc;
 }
 
+/* One that was started a moment ago does not listen yet. */
+static enum error tell_patiently(const struct link_faults *links, const bool *who,
+                                 char why[ERROR_WHY_BYTES])
+{
+    const struct timespec pause = {.tv_nsec = 300000000L};
+    enum error rc = ERR_UNREACHABLE;
+
+    for (int i = 0; i < LINK_TRIES && rc != OK; i++) {
+        if (i > 0)
+            (void)nanosleep(&pause, NULL);
+        rc = link_faults_tell(links, who, wall_ms(), why);
+    }
+    return rc;
+}
+
 static enum error mend_links(struct breaker *breaker, const struct injection *injection,
                              char why[ERROR_WHY_BYTES])
 {
@@ -222,7 +237,7 @@ static enum error mend_links(struct breaker *breaker, const struct injection *in
 
     mark_ends(breaker, injection->id, who);
     link_faults_remove(&breaker->links, injection->id);
-    rc = link_faults_tell(&breaker->links, who, wall_ms(), why);
+    rc = tell_patiently(&breaker->links, who, why);
     link_faults_forget(&breaker->links);
     free(who);
     return rc;
@@ -251,7 +266,7 @@ static bool is_of_links(const struct scenario_fault *fault)
     return false;
 }
 
-static bool is_of_data(const struct scenario_fault *fault)
+bool breaker_takes_data(const struct scenario_fault *fault)
 {
     return fault->verb->action == ACTION_WIPE || fault->verb->action == ACTION_FLIP ||
            fault->verb->action == ACTION_TRUNCATE;
@@ -352,7 +367,7 @@ enum error breaker_do(struct breaker *breaker, const struct scenario_fault *faul
 
     *injection = (struct injection){.id = ++breaker->ids, .fault = fault};
     rc = find_targets(breaker, injection, number, &others, why);
-    if (rc == OK && is_of_data(fault) && !all_is_whole(breaker->cluster, why))
+    if (rc == OK && breaker_takes_data(fault) && !all_is_whole(breaker->cluster, why))
         rc = ERR_CONFLICT;
     if (rc != OK)
         return rc;
@@ -446,19 +461,13 @@ static enum error start_dead(struct cluster *cluster, const struct mending *mend
     return rc;
 }
 
-/* One that was started a moment ago does not listen yet. */
 static enum error mend_all_links(const struct cluster *cluster, char why[ERROR_WHY_BYTES])
 {
-    const struct timespec pause = {.tv_nsec = 300000000L};
     struct link_faults none;
-    enum error rc = ERR_UNREACHABLE;
+    enum error rc;
 
     link_faults_init(&none, cluster);
-    for (int i = 0; i < LINK_TRIES && rc != OK; i++) {
-        if (i > 0)
-            (void)nanosleep(&pause, NULL);
-        rc = link_faults_tell(&none, NULL, wall_ms(), why);
-    }
+    rc = tell_patiently(&none, NULL, why);
     link_faults_close(&none);
     return rc;
 }

@@ -44,6 +44,9 @@ enum error breaker_do(struct breaker *breaker, const struct scenario_fault *faul
 enum error breaker_undo(struct breaker *breaker, struct injection *injection,
                         char why[ERROR_WHY_BYTES]);
 
+/* It damages what a process has stored: its terms and its log may be gone. */
+bool breaker_takes_data(const struct scenario_fault *fault);
+
 /* Everything at once, whoever broke it: starts what is down, resumes what is paused, mends all
  * links, empties the record. Calls back for each thing done. `why` names the first that could not
  * be. */

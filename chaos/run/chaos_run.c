@@ -261,7 +261,7 @@ static void note_done(struct chaos_run *run, struct job *job)
     }
     if (job->rc != OK)
         note(run, "note", 0, verb, injection->names, job->why);
-    if (injection->fault->verb->action == ACTION_WIPE)
+    if (breaker_takes_data(injection->fault))
         for (size_t i = 0; i < injection->target.count; i++)
             leader_watch_forget(run->leaders, injection->target.daemons[i]->name);
     if (run->first_fault_us == 0)

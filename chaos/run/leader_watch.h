@@ -25,7 +25,7 @@ typedef void (*leader_watch_cb)(void *user, unsigned shard, const char *leader);
 
 struct leader_watch *leader_watch_new(uv_loop_t *loop, const struct cluster *cluster, void *user,
                                       leader_watch_cb on_change);
-/* The node's data was taken away: its terms begin anew. */
+/* The node's data was damaged: its terms may begin anew, without a vote. */
 void leader_watch_forget(struct leader_watch *watch, const char *node);
 /* The loop must run once more; then free. Nobody is called. */
 void leader_watch_close(struct leader_watch *watch);
