@@ -382,7 +382,7 @@ static void table_engine_read(struct shard_state *state, struct slice bytes, str
     else if (query != NULL && query->kind == TABLE_GET_MANY && has_row_keys(query))
         read_many(state, query, &arena, reply);
     else if (query != NULL && query->kind == TABLE_OPEN)
-        table_transaction_read_open(state, query, reply);
+        table_transaction_read_open(state, reply);
     else if (query != NULL && query->kind == TABLE_RANGE && query->key.len > TABLE_ID_BYTES &&
              query->end.len > 0)
         read_range(state, query, &arena, reply);

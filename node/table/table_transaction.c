@@ -146,13 +146,11 @@ static void claim(struct shard_state *state, const Skein__Wire__TableTransaction
 
 /* ---- PREPARE --------------------------------------------------------------------------------- */
 
-static void keep(struct shard_state *state, const struct shard_moment *moment,
-                 const Skein__Wire__TableTransaction *transaction)
+static void keep(struct shard_state *state, const Skein__Wire__TableTransaction *transaction)
 {
     struct buffer value = BUFFER_INIT(BUFFER_UNLIMITED);
     size_t bytes = skein__wire__table_transaction__get_packed_size(transaction);
 
-    buffer_put_u64(&value, moment->wall_ms);
     buffer_put_u32(&value, transaction->coordinator);
     CHECK(buffer_reserve(&value, bytes) == OK);
     value.size += skein__wire__table_transaction__pack(transaction, value.data + value.size);
@@ -175,8 +173,8 @@ static bool is_open(struct shard_state *state, const Skein__Wire__TableTransacti
     return found;
 }
 
-static void prepare(struct shard_state *state, const struct shard_moment *moment,
-                    const Skein__Wire__TableTransaction *transaction, struct buffer *reply)
+static void prepare(struct shard_state *state, const Skein__Wire__TableTransaction *transaction,
+                    struct buffer *reply)
 {
     Skein__Wire__TableReply message = SKEIN__WIRE__TABLE_REPLY__INIT;
     struct rows rows;
@@ -187,7 +185,7 @@ static void prepare(struct shard_state *state, const struct shard_moment *moment
         message.outcome = decide_rows(&rows, state, transaction);
         tell_rows(&rows, &message);
         if (message.outcome == TABLE_DONE)
-            keep(state, moment, transaction);
+            keep(state, transaction);
     }
     table_reply_put(reply, &message);
     close_rows(&rows);
@@ -272,7 +270,6 @@ static void finish(struct shard_state *state, const Skein__Wire__TableTransactio
     if (table_record_get(state, TABLE_RECORD_OPEN, field(&transaction->attempt), &record)) {
         struct reader reader = reader_of(buffer_slice(&record));
 
-        (void)reader_u64(&reader);
         (void)reader_u32(&reader);
         kept = skein__wire__table_transaction__unpack(NULL, reader.rest.size, reader.rest.data);
         if (kept == NULL)
@@ -325,7 +322,7 @@ void table_transaction_apply(struct shard_state *state, const struct shard_momen
     else if (command->kind == TABLE_CLAIM)
         claim(state, command->transaction, reply);
     else if (command->kind == TABLE_PREPARE)
-        prepare(state, moment, command->transaction, reply);
+        prepare(state, command->transaction, reply);
     else if (command->kind == TABLE_DECIDE)
         decide(state, command->transaction, reply);
     else if (command->kind == TABLE_FORGET)

@@ -24,7 +24,7 @@
  *
  * Keys, beside rows and indexes (table_key.h):
  *   20 row key              a lock: attempt, token
- *   21 attempt              what is prepared: ms, coordinator, TableTransaction
+ *   21 attempt              what is prepared: coordinator, TableTransaction
  *   22 attempt              a decision: 1 to commit, its minute, the shards
  *   23 token                its minute, done, attempt, digest
  *   24 minute, 22.. or 23.. a record to forget, in the order of age
@@ -55,7 +55,6 @@ void table_transaction_apply(struct shard_state *state, const struct shard_momen
                              const Skein__Wire__TableCommand *command, struct buffer *reply);
 
 /* TABLE_OPEN */
-void table_transaction_read_open(struct shard_state *state, const Skein__Wire__TableQuery *query,
-                                 struct buffer *reply);
+void table_transaction_read_open(struct shard_state *state, struct buffer *reply);
 
 #endif

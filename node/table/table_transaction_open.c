@@ -8,7 +8,6 @@
 
 struct listing { /* an OPEN query at work */
     struct shard_state *state;
-    const Skein__Wire__TableQuery *query;
     struct shard_cursor *cursor;
     struct arena arena;
     Skein__Wire__TableReply reply;
@@ -34,7 +33,7 @@ static void add_open(struct listing *listing, struct slice attempt, uint32_t coo
 
 static void list_open(struct listing *listing)
 {
-    struct buffer first = table_record_key(TABLE_RECORD_OPEN, field(&listing->query->open_from));
+    struct buffer first = table_record_key(TABLE_RECORD_OPEN, slice_of(NULL, 0));
 
     shard_cursor_seek(listing->cursor, buffer_slice(&first));
     for (size_t i = 0; i < LOOKED_AT_MAX && shard_cursor_valid(listing->cursor);
@@ -44,9 +43,8 @@ static void list_open(struct listing *listing)
 
         if (key.data[0] != TABLE_RECORD_OPEN)
             break;
-        if (reader_u64(&reader) < listing->query->open_before_ms)
-            add_open(listing, slice_of(key.data + 1, key.size - 1), reader_u32(&reader),
-                     slice_of(NULL, 0), listing->reply.open, &listing->reply.n_open);
+        add_open(listing, slice_of(key.data + 1, key.size - 1), reader_u32(&reader),
+                 slice_of(NULL, 0), listing->reply.open, &listing->reply.n_open);
     }
     buffer_close(&first);
 }
@@ -75,10 +73,9 @@ static void list_left(struct listing *listing)
     buffer_close(&record);
 }
 
-void table_transaction_read_open(struct shard_state *state, const Skein__Wire__TableQuery *query,
-                                 struct buffer *reply)
+void table_transaction_read_open(struct shard_state *state, struct buffer *reply)
 {
-    struct listing listing = {.state = state, .query = query, .cursor = shard_cursor_open(state)};
+    struct listing listing = {.state = state, .cursor = shard_cursor_open(state)};
     Skein__Wire__TableOpen *open[TABLE_OPEN_MAX];
     Skein__Wire__TableOpen *left[TABLE_OPEN_MAX];
 

@@ -6,11 +6,9 @@
 #include "proto/base/log.h"
 
 #define LOOK_US 500000u
-#define LOCK_AGE_MS 3000u /* an older lock has nobody who looks after it */
-#define RECENT_MS 60000u  /* looked through each time; what is older, from time to time */
-#define LOOKS_ALL 64u     /* so many looks are one look at everything */
-#define TRIM_LOOKS 120u   /* ... are a minute */
-#define TRIM_RECORDS 500u /* at a time */
+#define LOCK_AGE_US 3000000u /* seen for so long, a lock has nobody who looks after it */
+#define TRIM_LOOKS 120u      /* are a minute */
+#define TRIM_RECORDS 500u    /* at a time */
 #define STEP_DEADLINE_MS 2000u
 
 /* The work in one shard that this node leads, a step at a time:
@@ -30,6 +28,11 @@ enum job_state {
     JOB_TRIMMING
 };
 
+struct seen { /* an open attempt; told apart by this node's own time, as clocks may be wrong */
+    uint8_t attempt[TABLE_ATTEMPT_BYTES];
+    uint64_t since_us;
+};
+
 struct job {
     struct transaction_recovery *recovery;
     struct shard_request request;
@@ -41,6 +44,8 @@ struct job {
     size_t next;       /* of found->open, then of found->left */
     size_t next_shard; /* of a commit's */
     bool is_commit;
+    struct seen seen[TABLE_OPEN_MAX]; /* at the last look: found->open, in order */
+    size_t seen_count;
 };
 
 struct transaction_recovery {
@@ -92,36 +97,53 @@ static void become_idle(struct job *job)
 
 /* ---- looking --------------------------------------------------------------------------------- */
 
-/* Where attempts begin that were made in the last minute, as far as clocks agree. */
-static void put_recent(const struct job *job, struct buffer *from)
-{
-    uint64_t now_ms = env_wall_ms(job->recovery->env);
-
-    if (job->looks % LOOKS_ALL != 0 && now_ms > RECENT_MS)
-        buffer_put_u64_big(from, now_ms - RECENT_MS);
-}
-
 static void look_at(struct job *job)
 {
-    struct transaction_recovery *recovery = job->recovery;
     Skein__Wire__TableQuery query = SKEIN__WIRE__TABLE_QUERY__INIT;
-    struct buffer from = BUFFER_INIT(8);
-    uint64_t now_ms = env_wall_ms(recovery->env);
-    uint8_t packed[64];
+    uint8_t packed[16];
 
-    put_recent(job, &from);
     query.kind = TABLE_OPEN;
-    query.open_before_ms = now_ms > LOCK_AGE_MS ? now_ms - LOCK_AGE_MS : 0;
-    query.open_from = field_of(buffer_slice(&from));
     job->looks++;
     job->next = 0;
     job->next_shard = 0;
     job->state = JOB_LOOKING;
     CHECK(skein__wire__table_query__get_packed_size(&query) <= sizeof(packed));
-    shard_router_read(recovery->router, &job->request, job->shard, SHARD_ENGINE_TABLE,
+    shard_router_read(job->recovery->router, &job->request, job->shard, SHARD_ENGINE_TABLE,
                       slice_of(packed, skein__wire__table_query__pack(&query, packed)),
                       SHARD_EVENTUAL, NULL, STEP_DEADLINE_MS, on_done);
-    buffer_close(&from);
+}
+
+/* Since when the attempt is known here. */
+static uint64_t known_since(const struct job *job, const ProtobufCBinaryData *attempt)
+{
+    for (size_t i = 0; i < job->seen_count; i++)
+        if (memcmp(job->seen[i].attempt, attempt->data, TABLE_ATTEMPT_BYTES) == 0)
+            return job->seen[i].since_us;
+    return env_now_us(job->recovery->env);
+}
+
+/* False: the reply makes no sense. */
+static bool take_found(struct job *job, Skein__Wire__TableReply *found)
+{
+    struct seen seen[TABLE_OPEN_MAX];
+
+    if (found->n_open > TABLE_OPEN_MAX)
+        return false;
+    for (size_t i = 0; i < found->n_open; i++) {
+        if (found->open[i]->attempt.len != TABLE_ATTEMPT_BYTES)
+            return false;
+        memcpy(seen[i].attempt, found->open[i]->attempt.data, TABLE_ATTEMPT_BYTES);
+        seen[i].since_us = known_since(job, &found->open[i]->attempt);
+    }
+    memcpy(job->seen, seen, found->n_open * sizeof(*seen));
+    job->seen_count = found->n_open;
+    job->found = found;
+    return true;
+}
+
+static bool is_old(const struct job *job, size_t open)
+{
+    return env_now_us(job->recovery->env) - job->seen[open].since_us >= LOCK_AGE_US;
 }
 
 static void look(struct env_timer *timer)
@@ -138,8 +160,9 @@ static void look(struct env_timer *timer)
 
         job->recovery = recovery;
         job->shard = i;
-        if (job->state == JOB_IDLE &&
-            shard_router_leader(recovery->router, i) == env_self(recovery->env))
+        if (shard_router_leader(recovery->router, i) != env_self(recovery->env))
+            job->seen_count = 0;
+        else if (job->state == JOB_IDLE)
             look_at(job);
     }
     env_timer_start(recovery->env, &recovery->timer, LOOK_US, look);
@@ -181,8 +204,9 @@ static void next_step(struct job *job)
     const Skein__Wire__TableReply *found = job->found;
     uint32_t shards = shard_router_shard_count(job->recovery->router);
 
-    while (job->next < found->n_open && found->open[job->next]->coordinator >= shards)
-        job->next++; /* never: nobody would know */
+    while (job->next < found->n_open &&
+           (!is_old(job, job->next) || found->open[job->next]->coordinator >= shards))
+        job->next++;
     if (job->next < found->n_open) {
         ask(job);
     } else if (job->next >= found->n_open && job->next - found->n_open < found->n_left) {
@@ -218,10 +242,11 @@ static void on_done(struct shard_request *request, enum error rc, struct slice b
 
     if (reply == NULL || (reply->outcome != TABLE_DONE && !is_decision)) {
         leave(job);
-    } else if (job->state == JOB_LOOKING) {
-        job->found = reply;
+    } else if (job->state == JOB_LOOKING && take_found(job, reply)) {
         next_step(job);
         return;
+    } else if (job->state == JOB_LOOKING) {
+        become_idle(job);
     } else if (job->state == JOB_ASKING) {
         finish(job, reply->outcome == TABLE_DONE);
     } else {

@@ -59,7 +59,7 @@ static void final_add(struct world *world, struct final_read *reads, size_t *cou
 
 void cluster_check_values(struct world *world)
 {
-    size_t most = (WRITERS + 1 + RACES_MAX) * world->options->regions;
+    size_t most = (WRITERS + 1 + ACCOUNTS + RACES_MAX) * world->options->regions;
     struct final_read *reads = check_calloc(most, sizeof(*reads));
     size_t count = 0;
     char key[32];
@@ -71,6 +71,11 @@ void cluster_check_values(struct world *world)
     }
     final_add(world, reads, &count, "counter", world->counter.acknowledged,
               world->counter.acknowledged + world->counter.unsure);
+    for (int i = 0; i < ACCOUNTS && cluster_bank_is_settled(world); i++) {
+        (void)snprintf(key, sizeof(key), "account%d", i);
+        final_add(world, reads, &count, key, (uint64_t)world->bank.balances[i],
+                  (uint64_t)world->bank.balances[i]);
+    }
     for (uint64_t race = 0; race < RACES_MAX; race++) {
         if (world->winners[race] == 0)
             continue;

@@ -192,4 +192,5 @@ void cluster_clients_start(struct world *world)
     }
     world->counter = (struct counter_client){.ask = {.world = world, .on_done = counter_on_done}};
     counter_go(&world->counter);
+    cluster_bank_start(world);
 }

@@ -1,8 +1,8 @@
 /* Inside the simulation of whole clusters.
  *
  * cluster_processes.c: daemons that start, crash and are restarted. cluster_ask.c: one request of a
- * client. cluster_clients.c: what clients ask under faults. cluster_faults.c: what happens to them.
- * cluster_scenario.c: what happens in one order instead.
+ * client. cluster_clients.c: what clients ask under faults; cluster_bank.c: transactions.
+ * cluster_faults.c: what happens to them. cluster_scenario.c: what happens in one order instead.
  * cluster_checks.c: what must be true at the end. cluster.c: a run, from birth to the verdict. */
 
 #ifndef TESTS_SIM_CLUSTER_IMPL_H
@@ -25,6 +25,8 @@
 #define READERS 3
 #define RACERS 3
 #define RACES_MAX 2000
+#define ACCOUNTS 4
+#define TELLERS 3
 #define ATTEMPT_US 4000000u
 #define SHARDS 6
 #define CALM_US 60000000u
@@ -89,6 +91,28 @@ struct counter_client {
     uint64_t unsure;
 };
 
+struct teller { /* one transfer after the other */
+    struct ask ask;
+    int number;
+    bool is_open; /* a transfer whose outcome is not known yet */
+    uint64_t transfers;
+    int from;
+    int to;
+    int amount;
+};
+
+struct auditor {
+    struct ask ask;
+};
+
+struct bank {
+    struct ask opening;
+    bool is_open;
+    struct teller tellers[TELLERS];
+    struct auditor auditor;
+    int balances[ACCOUNTS]; /* after all acknowledged transfers */
+};
+
 struct world {
     const struct cluster_sim_options *options;
     struct cluster_sim_result *result;
@@ -101,6 +125,7 @@ struct world {
     struct racer racers[RACERS];
     int winners[RACES_MAX]; /* racer number + 1 */
     struct counter_client counter;
+    struct bank bank;
     struct ask setup;
     bool is_set_up;
     bool is_calm;     /* no faults any more */
@@ -152,6 +177,12 @@ uint64_t cluster_number_in(const char *body);
 
 void cluster_setup_start(struct world *world); /* makes the table: is_set_up */
 void cluster_clients_start(struct world *world);
+
+/* ---- cluster_bank.c ---- */
+
+void cluster_bank_start(struct world *world);
+/* Is every transfer's outcome known, so that the balances are? */
+bool cluster_bank_is_settled(const struct world *world);
 
 /* ---- cluster_faults.c ---- */
 
