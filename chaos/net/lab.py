@@ -300,12 +300,17 @@ def find_faketime():
 
 # ---- what dead labs leave ----
 
-def remove_cgroups(name):
+def thaw(name):
+    """What is frozen does not even die."""
     for state in (CGROUPS / "freezer" / name).glob("*/freezer.state"):
         try:
-            state.write_text("THAWED")  # what is frozen does not even die
+            state.write_text("THAWED")
         except OSError:
             pass
+
+
+def remove_cgroups(name):
+    thaw(name)
     for controller in CONTROLLERS:
         top = CGROUPS / controller / name
         for path in sorted(top.glob("*"), reverse=True) + [top]:

@@ -8,6 +8,7 @@ import threading
 import time
 import unittest
 import uuid
+import warnings
 
 import boto3
 import botocore.config
@@ -76,6 +77,7 @@ class Writer(threading.Thread):
 
 class Faults(unittest.TestCase):
     def setUp(self):
+        warnings.simplefilter("ignore", ResourceWarning)  # boto3 leaves its connections to the collector
         self.table = "orders-" + uuid.uuid4().hex[:8]
         self.writers = []
         client(0, 10, 5).create_table(TableName=self.table, BillingMode="PAY_PER_REQUEST",
