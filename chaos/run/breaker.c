@@ -1,8 +1,8 @@
 #include "chaos/run/breaker.h"
 
 #include "chaos/run/aim.h"
+#include "chaos/run/heal.h"
 #include "chaos/run/rot.h"
-#include "deploy/status.h"
 #include "proto/base/check.h"
 
 #include <signal.h>
@@ -11,7 +11,6 @@
 #include <uv.h>
 
 #define END_MS 15000u /* a process that was told to end has done so by then */
-#define STATUS_MS 1000u
 #define LINK_TRIES 8
 
 static uint64_t wall_ms(void)
@@ -79,19 +78,12 @@ static enum error start_all(const struct target *target, char why[ERROR_WHY_BYTE
 /* Data may be taken from one process only while every other has its own, and its vote. */
 static bool all_is_whole(struct cluster *cluster, char why[ERROR_WHY_BYTES])
 {
-    struct status status;
-    bool is_whole;
+    bool is_whole = heal_is_healthy(cluster);
 
-    status_gather(cluster, STATUS_MS, &status);
-    status_look_again(cluster, STATUS_MS, &status);
-    is_whole = status_is_healthy(cluster, &status);
-    for (size_t i = 0; i < status.node_count; i++)
-        is_whole &= status.nodes[i].voteless == 0;
     if (!is_whole)
         (void)snprintf(why, ERROR_WHY_BYTES,
                        "left out: another replica is not whole yet, and two at once are more "
                        "than it must survive");
-    status_close(&status);
     return is_whole;
 }
 

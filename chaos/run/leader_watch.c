@@ -128,6 +128,10 @@ void leader_watch_take(struct leader_watch *watch, size_t node, struct slice sta
         note_term(watch, &watch->shards[number], node,
                   (uint64_t)json_integer_value(json_object_get(replica, "term")),
                   strcmp(role, "leader") == 0);
+        /* One that lost what it had stored is being rebuilt, and nobody counts on it meanwhile. */
+        if (json_is_true(json_object_get(replica, "damaged")) ||
+            json_is_false(json_object_get(replica, "votes")))
+            continue;
         note_state(watch, &watch->shards[number],
                    (uint64_t)json_integer_value(json_object_get(replica, "applied")),
                    json_string_value(json_object_get(replica, "hash")));
