@@ -129,6 +129,18 @@ class Queries(Indexed):
         self.table.delete_item(Key=key)
         self.shows(self.table.query, [], **at("dora"))
 
+    def test_transactions_tell_the_index(self):
+        rows = [{"id": f"t{n}", "line": Decimal(n), "owner": "tess", "at": Decimal(n)} for n in range(4)]
+        name, client_ = self.table.name, self.table.meta.client
+        call = {"IndexName": "byOwner", "KeyConditionExpression": Key("owner").eq("tess")}
+        client_.transact_write_items(TransactItems=[{"Put": {"TableName": name, "Item": row}} for row in rows])
+        self.shows(self.table.query, rows, **call)
+        client_.transact_write_items(TransactItems=[
+            {"Delete": {"TableName": name, "Key": {"id": "t0", "line": 0}}},
+            {"Update": {"TableName": name, "Key": {"id": "t1", "line": 1}, "UpdateExpression": "SET #o = :o",
+                        "ExpressionAttributeNames": {"#o": "owner"}, "ExpressionAttributeValues": {":o": "theo"}}}])
+        self.shows(self.table.query, rows[2:], **call)
+
     def test_projections(self):
         item = {"id": "p", "line": 1, "owner": "eve", "at": 4711, "note": "n", "more": "m"}
         self.table.put_item(Item=item)
