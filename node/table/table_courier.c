@@ -5,10 +5,10 @@
 #include "proto/base/check.h"
 #include "proto/base/log.h"
 
-#define SWEEP_US 250000u /* between looks at all shards that are led: after a restart, a failure   \
-                          */
-#define GATHER_US 1500u  /* between two looks at one shard, so that entries gather */
-#define LANES_MAX 64u    /* batches on their way at once */
+/* Between looks at all shards that are led: after a restart, or a failure. */
+#define SWEEP_US 250000u
+#define GATHER_US 1500u /* between two looks at one shard, so that entries gather */
+#define LANES_MAX 64u   /* batches on their way at once */
 #define BATCH_ROWS 256u
 #define BATCH_BYTES (128u << 10)
 #define DEADLINE_MS 10000u
