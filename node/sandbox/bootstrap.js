@@ -27,6 +27,7 @@ const START_VARIABLES = ['NODE_OPTIONS', 'NODE_EXTRA_CA_CERTS', 'LD_LIBRARY_PATH
 const IS_SECOND = 'SKEIN_IS_SECOND_PROCESS';
 const EXIT_REJECTION = 128;
 const EXIT_EXCEPTION = 129;
+const LAST_ANSWER_MS = 1000; /* a process that must end waits so long for the answer */
 
 const startArguments = process.execArgv;
 const startVariables = { ...process.env };
@@ -240,6 +241,7 @@ class RuntimeApi {
         this.prefix = (slash < 0 ? '' : address.slice(slash)) + API;
         this.host = authority;
         this.onEvent = onEvent;
+        this.onAnswer = null; /* to what is posted last */
         this.parts = [];
         this.size = 0;
         this.awaited = 0; /* bytes without which there is nothing to look at */
@@ -260,9 +262,9 @@ class RuntimeApi {
             `Content-Length: ${body.length}`, ...lines])), body];
     }
 
-    send(buffers, done) {
+    send(buffers) {
         this.socket.ref();
-        this.socket.write(buffers.length === 1 ? buffers[0] : Buffer.concat(buffers), done);
+        this.socket.write(buffers.length === 1 ? buffers[0] : Buffer.concat(buffers));
     }
 
     ask() {
@@ -273,14 +275,21 @@ class RuntimeApi {
         this.send([...this.post(`/invocation/${id}/response`, body, []), this.nextRequest]);
     }
 
-    /* Without `done` the next event is asked for. */
+    /* Without `done` the next event is asked for. With it, it is called when the node has answered:
+     * a process that ended at once could be missed before what it said was read. */
     fail(target, error, done) {
         const description = describe(error);
         const type = description.errorType.replace(/[^\x20-\x7e]/g, '?');
         const buffers = this.post(target, Buffer.from(JSON.stringify(description)),
             ['Lambda-Runtime-Function-Error-Type: ' + type]);
 
-        this.send(done === undefined ? [...buffers, this.nextRequest] : buffers, done);
+        if (done === undefined) {
+            this.send([...buffers, this.nextRequest]);
+            return;
+        }
+        this.onAnswer = done;
+        setTimeout(done, LAST_ANSWER_MS);
+        this.send(buffers);
     }
 
     receive(bytes) {
@@ -314,6 +323,8 @@ class RuntimeApi {
         this.awaited = 0;
         if ('lambda-runtime-aws-request-id' in headers)
             this.onEvent(headers, bytes.toString('utf8', end + 4, stop));
+        else
+            this.onAnswer?.();
         return true;
     }
 }

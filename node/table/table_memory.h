@@ -15,6 +15,9 @@ struct table_memory {
     uint64_t entry_bytes;
     bool knows_targets;
     struct map targets; /* by shard: struct table_outbox_target */
+    /* table_transaction.h */
+    bool knows_open;     /* the count is loaded */
+    uint64_t open_count; /* transactions that hold locks */
 };
 
 /* Made when it is not there yet. */

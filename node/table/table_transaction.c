@@ -1,6 +1,7 @@
 #include "node/table/table_transaction.h"
 
 #include "node/table/table_key.h"
+#include "node/table/table_memory.h"
 #include "node/table/table_row.h"
 #include "node/table/table_transaction_record.h"
 #include "proto/base/check.h"
@@ -9,10 +10,37 @@
 
 /* ---- the rows of a transaction in this shard ------------------------------------------------- */
 
+static uint64_t count_open(struct shard_state *state)
+{
+    struct shard_cursor *cursor = shard_cursor_open(state);
+    struct buffer first = table_record_key(TABLE_RECORD_OPEN, slice_of(NULL, 0));
+    uint64_t count = 0;
+
+    shard_cursor_seek(cursor, buffer_slice(&first));
+    for (; shard_cursor_valid(cursor); shard_cursor_next(cursor), count++)
+        if (shard_cursor_key(cursor).data[0] != TABLE_RECORD_OPEN)
+            break;
+    buffer_close(&first);
+    shard_cursor_close(cursor);
+    return count;
+}
+
+/* How many transactions hold locks here: most often none, and then no write need look for one. */
+static uint64_t *open_count(struct shard_state *state)
+{
+    struct table_memory *memory = table_memory_of(state);
+
+    if (!memory->knows_open)
+        memory->open_count = count_open(state);
+    memory->knows_open = true;
+    return &memory->open_count;
+}
+
 bool table_transaction_locks(struct shard_state *state, struct slice row_key)
 {
     struct buffer lock = BUFFER_INIT(BUFFER_UNLIMITED);
-    bool is_locked = table_record_get(state, TABLE_RECORD_LOCK, row_key, &lock);
+    bool is_locked =
+        *open_count(state) > 0 && table_record_get(state, TABLE_RECORD_LOCK, row_key, &lock);
 
     buffer_close(&lock);
     return is_locked;
@@ -151,6 +179,7 @@ static void keep(struct shard_state *state, const Skein__Wire__TableTransaction 
     struct buffer value = BUFFER_INIT(BUFFER_UNLIMITED);
     size_t bytes = skein__wire__table_transaction__get_packed_size(transaction);
 
+    (*open_count(state))++;
     buffer_put_u32(&value, transaction->coordinator);
     CHECK(buffer_reserve(&value, bytes) == OK);
     value.size += skein__wire__table_transaction__pack(transaction, value.data + value.size);
@@ -272,10 +301,12 @@ static void finish(struct shard_state *state, const Skein__Wire__TableTransactio
 
         (void)reader_u32(&reader);
         kept = skein__wire__table_transaction__unpack(NULL, reader.rest.size, reader.rest.data);
-        if (kept == NULL)
+        if (kept == NULL) {
             message.outcome = TABLE_CORRUPT;
-        else
+        } else {
+            (*open_count(state))--;
             table_record_forget(state, TABLE_RECORD_OPEN, field(&transaction->attempt));
+        }
     }
     for (size_t i = 0; kept != NULL && i < kept->n_actions; i++)
         finish_row(state, kept->actions[i], transaction->is_commit);
