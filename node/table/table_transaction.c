@@ -10,37 +10,39 @@
 
 /* ---- the rows of a transaction in this shard ------------------------------------------------- */
 
-static uint64_t count_open(struct shard_state *state)
-{
-    struct shard_cursor *cursor = shard_cursor_open(state);
-    struct buffer first = table_record_key(TABLE_RECORD_OPEN, slice_of(NULL, 0));
-    uint64_t count = 0;
-
-    shard_cursor_seek(cursor, buffer_slice(&first));
-    for (; shard_cursor_valid(cursor); shard_cursor_next(cursor), count++)
-        if (shard_cursor_key(cursor).data[0] != TABLE_RECORD_OPEN)
-            break;
-    buffer_close(&first);
-    shard_cursor_close(cursor);
-    return count;
-}
-
-/* How many transactions hold locks here: most often none, and then no write need look for one. */
-static uint64_t *open_count(struct shard_state *state)
+/* How many transactions hold locks here: most often none, and then no write need look for one. A
+ * record, not a walk over what is open: a walk while applying must be every replica's. */
+static struct table_memory *with_open_count(struct shard_state *state)
 {
     struct table_memory *memory = table_memory_of(state);
+    struct buffer count = BUFFER_INIT(sizeof(uint64_t));
 
-    if (!memory->knows_open)
-        memory->open_count = count_open(state);
+    if (!memory->knows_open &&
+        table_record_get(state, TABLE_RECORD_OPEN_COUNT, slice_of(NULL, 0), &count)) {
+        struct reader reader = reader_of(buffer_slice(&count));
+
+        memory->open_count = reader_u64(&reader);
+    }
     memory->knows_open = true;
-    return &memory->open_count;
+    buffer_close(&count);
+    return memory;
+}
+
+static void set_open_count(struct shard_state *state, uint64_t open_count)
+{
+    struct buffer count = BUFFER_INIT(sizeof(uint64_t));
+
+    table_memory_of(state)->open_count = open_count;
+    buffer_put_u64(&count, open_count);
+    table_record_put(state, TABLE_RECORD_OPEN_COUNT, slice_of(NULL, 0), buffer_slice(&count));
+    buffer_close(&count);
 }
 
 bool table_transaction_locks(struct shard_state *state, struct slice row_key)
 {
     struct buffer lock = BUFFER_INIT(BUFFER_UNLIMITED);
-    bool is_locked =
-        *open_count(state) > 0 && table_record_get(state, TABLE_RECORD_LOCK, row_key, &lock);
+    bool is_locked = with_open_count(state)->open_count > 0 &&
+                     table_record_get(state, TABLE_RECORD_LOCK, row_key, &lock);
 
     buffer_close(&lock);
     return is_locked;
@@ -179,7 +181,7 @@ static void keep(struct shard_state *state, const Skein__Wire__TableTransaction 
     struct buffer value = BUFFER_INIT(BUFFER_UNLIMITED);
     size_t bytes = skein__wire__table_transaction__get_packed_size(transaction);
 
-    (*open_count(state))++;
+    set_open_count(state, with_open_count(state)->open_count + 1);
     buffer_put_u32(&value, transaction->coordinator);
     CHECK(buffer_reserve(&value, bytes) == OK);
     value.size += skein__wire__table_transaction__pack(transaction, value.data + value.size);
@@ -304,7 +306,7 @@ static void finish(struct shard_state *state, const Skein__Wire__TableTransactio
         if (kept == NULL) {
             message.outcome = TABLE_CORRUPT;
         } else {
-            (*open_count(state))--;
+            set_open_count(state, with_open_count(state)->open_count - 1);
             table_record_forget(state, TABLE_RECORD_OPEN, field(&transaction->attempt));
         }
     }

@@ -10,7 +10,8 @@ enum table_record_kind { /* in keys: never renumber */
                          TABLE_RECORD_LOCK = 0x20,
                          TABLE_RECORD_OPEN = 0x21,
                          TABLE_RECORD_DECISION = 0x22,
-                         TABLE_RECORD_TOKEN = 0x23
+                         TABLE_RECORD_TOKEN = 0x23,
+                         TABLE_RECORD_OPEN_COUNT = 0x26
 };
 
 /* A whole key, in a buffer to close. */
