@@ -34,7 +34,10 @@ static void set_open_count(struct shard_state *state, uint64_t open_count)
 
     table_memory_of(state)->open_count = open_count;
     buffer_put_u64(&count, open_count);
-    table_record_put(state, TABLE_RECORD_OPEN_COUNT, slice_of(NULL, 0), buffer_slice(&count));
+    if (open_count > 0)
+        table_record_put(state, TABLE_RECORD_OPEN_COUNT, slice_of(NULL, 0), buffer_slice(&count));
+    else
+        table_record_forget(state, TABLE_RECORD_OPEN_COUNT, slice_of(NULL, 0));
     buffer_close(&count);
 }
 
