@@ -11,8 +11,7 @@
 #include "chaos/report/report_run.h"
 
 #define REPORT_AROUND_S 5.0   /* so long before and after a fault rates are compared */
-#define REPORT_DIP_SHARE 0.5  /* of the rate before: less is a dip, if chance does not explain it  \
-                               */
+#define REPORT_DIP_SHARE 0.5  /* of the rate before: less is a dip, unless chance explains it */
 #define REPORT_DIP_S 0.5      /* a dip shows in one sample, or in so many seconds of them */
 #define REPORT_BACK_SHARE 0.9 /* of the rate before, over ... */
 #define REPORT_BACK_S 1.0     /* ... this time: it has recovered */

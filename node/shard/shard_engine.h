@@ -50,8 +50,11 @@ void **shard_memory(struct shard_state *state);
 /* Inside apply only: this entry left work that the node of the leader does in the background. */
 void shard_signal(struct shard_state *state);
 
-/* Walk keys in byte order. Sees what earlier commands put; inside apply it is opened before the
- * command's first put, and costs a write of what is gathered. Put nothing while one is open. */
+/* Walk keys in byte order. Sees what earlier commands put. Put nothing while one is open.
+ *
+ * Inside apply it is opened before the command's first put, costs a write of what is gathered, and
+ * chains the state's hash: so the command and the state decide whether it is opened, never what
+ * shard_memory happens to know. One opened on some replicas only makes their hashes differ. */
 struct shard_cursor;
 struct shard_cursor *shard_cursor_open(struct shard_state *state);
 void shard_cursor_close(struct shard_cursor *cursor);

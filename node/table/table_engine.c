@@ -386,8 +386,7 @@ static void table_engine_read(struct shard_state *state, struct slice bytes, str
     else if (query != NULL && query->kind == TABLE_RANGE && query->key.len > TABLE_ID_BYTES &&
              query->end.len > 0)
         read_range(state, query, &arena, reply);
-    else if (query != NULL &&
-             (query->kind == TABLE_OUTBOX || query->kind == TABLE_OUTBOX_OLDEST))
+    else if (query != NULL && (query->kind == TABLE_OUTBOX || query->kind == TABLE_OUTBOX_OLDEST))
         read_outbox(state, query, reply);
     else
         put_outcome(reply, TABLE_MALFORMED);

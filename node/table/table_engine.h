@@ -78,7 +78,7 @@ enum table_index_status { /* of a global index; in the catalogue: never renumber
 };
 
 #define TABLE_TRANSACTION_BYTES_MAX (4u << 20) /* of all items of a GET_MANY, by item_size */
-#define TABLE_PAGE_BYTES_MAX (1024u * 1024) /* what a range looks at, by item_size */
+#define TABLE_PAGE_BYTES_MAX (1024u * 1024)    /* what a range looks at, by item_size */
 
 extern const struct shard_engine table_engine;
 

@@ -21,7 +21,7 @@ struct table_row { /* a command at work; borrows it */
     struct slice after;  /* the new row; empty: there will be none */
     bool changes;        /* there is something to store */
     bool knows_old;      /* `old` was read */
-    bool is_promised;    /* to a transaction that is done: global indexes may not refuse it any more */
+    bool is_promised; /* to a transaction that is done: global indexes may not refuse it any more */
     struct table_global_use use;   /* what it costs the global indexes */
     Skein__Wire__TableReply reply; /* borrows from the buffers */
 };

@@ -3,9 +3,9 @@
  *
  * Checked: no acknowledged write is lost, strong reads are never older than what was acknowledged
  * before they were asked nor newer than what was ever written, one winner for each put-if-absent, a
- * counter counts every acknowledged increment once, transfers between accounts neither make nor lose
- * money at any moment that is read; after everything has healed, the cluster serves
- * again, all regions read the same, and all replicas of a shard have the same state hash. */
+ * counter counts every acknowledged increment once, transfers between accounts neither make nor
+ * lose money at any moment that is read; after everything has healed, the cluster serves again, all
+ * regions read the same, and all replicas of a shard have the same state hash. */
 
 #ifndef TESTS_SIM_CLUSTER_H
 #define TESTS_SIM_CLUSTER_H
