@@ -217,24 +217,15 @@ void lambda_event_config_delete(struct lambda_call *call)
     lambda_settings_commit(call, &settings, NULL, 0, NULL, 204);
 }
 
+static bool has_config(const Skein__Wire__FunctionQualifierSettings *part)
+{
+    return part->event_config != NULL;
+}
+
 void lambda_event_config_list(struct lambda_call *call)
 {
-    const struct lambda_settings settings = lambda_settings_load(call);
-    struct lambda_page page;
-    struct buffer body = BUFFER_INIT(LAMBDA_DOCUMENT_BYTES_MAX);
-    struct json_write json = json_write_to(&body);
+    static const struct lambda_settings_kind kind = {"FunctionEventInvokeConfigs", has_config,
+                                                     write_config};
 
-    if (!lambda_settings_page(call, &page))
-        return;
-    json_begin_object(&json);
-    json_key(&json, "FunctionEventInvokeConfigs");
-    json_begin_array(&json);
-    for (size_t i = 0; i < settings.record->n_qualifiers; i++)
-        if (settings.record->qualifiers[i]->event_config != NULL &&
-            lambda_settings_page_takes(&page))
-            write_config(call, &json, settings.record->qualifiers[i]);
-    json_end_array(&json);
-    lambda_settings_page_end(&page, &json);
-    json_end_object(&json);
-    lambda_call_reply(call, &body, &json);
+    lambda_settings_list(call, &kind);
 }

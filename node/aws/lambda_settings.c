@@ -204,3 +204,24 @@ void lambda_settings_page_end(const struct lambda_page *page, struct json_write 
         json_member_text(json, "NextMarker",
                          arena_printf(page->arena, "%" PRIu64, page->skip + page->limit));
 }
+
+void lambda_settings_list(struct lambda_call *call, const struct lambda_settings_kind *kind)
+{
+    const struct lambda_settings settings = lambda_settings_load(call);
+    struct lambda_page page;
+    struct buffer body = BUFFER_INIT(LAMBDA_DOCUMENT_BYTES_MAX);
+    struct json_write json = json_write_to(&body);
+
+    if (!lambda_settings_page(call, &page))
+        return;
+    json_begin_object(&json);
+    json_key(&json, kind->list);
+    json_begin_array(&json);
+    for (size_t i = 0; i < settings.record->n_qualifiers; i++)
+        if (kind->has(settings.record->qualifiers[i]) && lambda_settings_page_takes(&page))
+            kind->write(call, &json, settings.record->qualifiers[i]);
+    json_end_array(&json);
+    lambda_settings_page_end(&page, &json);
+    json_end_object(&json);
+    lambda_call_reply(call, &body, &json);
+}

@@ -65,4 +65,14 @@ bool lambda_settings_page_takes(struct lambda_page *page);
 /* NextMarker, when more items came than fitted. */
 void lambda_settings_page_end(const struct lambda_page *page, struct json_write *json);
 
+struct lambda_settings_kind { /* something that a part may have */
+    const char *list;         /* what the list of them is called in an answer */
+    bool (*has)(const Skein__Wire__FunctionQualifierSettings *part);
+    void (*write)(const struct lambda_call *call, struct json_write *json,
+                  const Skein__Wire__FunctionQualifierSettings *part);
+};
+
+/* Answers with those that the function's qualifiers have. */
+void lambda_settings_list(struct lambda_call *call, const struct lambda_settings_kind *kind);
+
 #endif

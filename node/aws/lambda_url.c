@@ -285,23 +285,20 @@ void lambda_url_delete(struct lambda_call *call)
     lambda_settings_commit(call, &settings, NULL, 0, NULL, 204);
 }
 
+static bool has_url(const Skein__Wire__FunctionQualifierSettings *part)
+{
+    return part->url != NULL;
+}
+
+static void write_listed(const struct lambda_call *call, struct json_write *json,
+                         const Skein__Wire__FunctionQualifierSettings *part)
+{
+    write_url(call, json, part, false);
+}
+
 void lambda_url_list(struct lambda_call *call)
 {
-    const struct lambda_settings settings = lambda_settings_load(call);
-    struct lambda_page page;
-    struct buffer body = BUFFER_INIT(LAMBDA_DOCUMENT_BYTES_MAX);
-    struct json_write json = json_write_to(&body);
+    static const struct lambda_settings_kind kind = {"FunctionUrlConfigs", has_url, write_listed};
 
-    if (!lambda_settings_page(call, &page))
-        return;
-    json_begin_object(&json);
-    json_key(&json, "FunctionUrlConfigs");
-    json_begin_array(&json);
-    for (size_t i = 0; i < settings.record->n_qualifiers; i++)
-        if (settings.record->qualifiers[i]->url != NULL && lambda_settings_page_takes(&page))
-            write_url(call, &json, settings.record->qualifiers[i], false);
-    json_end_array(&json);
-    lambda_settings_page_end(&page, &json);
-    json_end_object(&json);
-    lambda_call_reply(call, &body, &json);
+    lambda_settings_list(call, &kind);
 }
